@@ -1,0 +1,63 @@
+"""Go's scheduler for Python: goroutines over threads, channels, work stealing.
+
+>>> import gmpx
+>>> c = gmpx.Chan()
+>>> _ = gmpx.go(c.send, "hello")
+>>> c.recv()
+'hello'
+
+Importing starts no thread; the first ``go`` does what is needed.
+"""
+
+from gmpx._core import (
+    Cancelled,
+    Chan,
+    ChannelClosed,
+    Goroutine,
+    Machine,
+    Mutex,
+    Processor,
+    WaitGroup,
+    WouldBlock,
+    current,
+    default_excepthook as excepthook,
+    go,
+    goexit,
+    gomaxprocs,
+    goroutines,
+    gosched,
+    num_goroutine,
+    shutdown,
+    sleep,
+    spawn,
+    stats,
+)
+from gmpx.fanout import imap, map
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "Chan",
+    "ChannelClosed",
+    "Goroutine",
+    "Machine",
+    "Mutex",
+    "Processor",
+    "WaitGroup",
+    "WouldBlock",
+    "current",
+    "excepthook",
+    "go",
+    "goexit",
+    "gomaxprocs",
+    "goroutines",
+    "gosched",
+    "imap",
+    "map",
+    "num_goroutine",
+    "shutdown",
+    "sleep",
+    "spawn",
+    "stats",
+]

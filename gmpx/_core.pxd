@@ -1,0 +1,306 @@
+# Every struct, status and cdef class of the runtime, with the rules of its fields.
+#
+# Field rules read "writer / readers / guard". "owner" is the M that holds the P, or that the
+# G is bound to; "sched.lock", "timers.lock" are the runtime's locks; "GIL" also means the
+# object's gm_mu on a free-threaded build. A G is on at most one queue at a time, linked
+# through schedlink; which one is said by its status (below).
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from cpython.ref cimport PyObject
+
+cdef extern from "atomics.h" nogil:
+    ctypedef struct gm_u32:
+        pass
+    ctypedef struct gm_u64:
+        pass
+    ctypedef struct gm_i64:
+        pass
+    ctypedef struct gm_ptr:
+        pass
+
+cdef extern from "pycompat.h" nogil:
+    enum: GM_RUNQ_SLOTS
+    enum: GM_RUNQ_HALF
+    enum: GM_FREE_THREADED
+    enum: GMPX_DEBUG
+    ctypedef struct gm_lock:
+        pass
+    ctypedef struct gm_mu:
+        pass
+
+cdef extern from "pythread.h" nogil:
+    ctypedef void* PyThread_type_lock
+
+# A goroutine's status. Owner, queue and legal successors:
+#   IDLE      free list or a test; no queue but gfree. -> RUNNABLE (newproc1)
+#   RUNNABLE  fresh (park NULL): a ring or the global queue, any M may take it.
+#             started (park set): readynext, ready or inbox of its own M.  -> RUNNING (execute)
+#   RUNNING   curg of its M; no queue.  -> WAITING (gopark), RUNNABLE (gosched), DEAD (goexit0)
+#   WAITING   on the wait queues and timers that its park's sudogs and timer name.
+#             -> RUNNABLE (goready, by the one waker that won the park word)
+#   DEAD      no queue; kept alive by handles only, or about to go to a free list. -> IDLE
+cdef enum:
+    G_IDLE = 0
+    G_RUNNABLE = 1
+    G_RUNNING = 2
+    G_WAITING = 3
+    G_DEAD = 4
+
+cdef enum:                      # gm_g.flags, written by the owner only
+    GF_KWARGS = 1               # args is (tuple, dict)
+    GF_SYSTEM = 2               # main or a foreign thread's: not counted, never cancelled by shutdown
+    GF_FAILED = 4               # ended with an exception: result is a _Failure
+    GF_CANCELLED = 8            # asked to stop before it started: never runs
+    GF_FORKED = 16              # was alive in the parent when this process was forked
+    GF_OWN_CONTEXT = 32         # ctx is entered itself, not copied
+    GF_CANCEL = 64              # asked to stop: Cancelled at its next park
+
+cdef enum:                      # what a park ends with; written by the winner of the park word
+    WAKE_READY = 0              # what was waited for has happened
+    WAKE_TIMEOUT = 1
+    WAKE_CANCEL = 2             # Cancelled is to be raised
+    WAKE_INTERRUPT = 3          # the main goroutine: M0's pending exception is to be raised
+    WAKE_NOMEM = 4              # the owner itself: no memory for the deadline's timer
+
+cdef enum:                      # gm_p.status, under sched.lock
+    P_IDLE = 0                  # on sched.pidle, no M
+    P_RUNNING = 1               # owned by an M
+    P_DEAD = 2                  # id >= gomaxprocs: a spare; off every list, or still owned
+
+cdef enum:                      # gm_m.kind
+    M_MAIN = 0                  # the main thread: holds the main goroutine
+    M_WORKER = 1
+    M_FOREIGN = 2               # a thread of the user's: parks on its note, never schedules
+
+cdef struct gm_g
+cdef struct gm_m
+cdef struct gm_sudog
+cdef struct gm_park
+cdef struct gm_gext
+
+cdef struct gm_gq:              # FIFO of Gs through schedlink; guarded by its holder
+    gm_g* head
+    gm_g* tail
+    Py_ssize_t n
+
+cdef struct gm_waitq:           # GIL
+    gm_sudog* first
+    gm_sudog* last
+
+cdef struct gm_timer:
+    int64_t when                # timers.lock: CLOCK_MONOTONIC nanoseconds
+    Py_ssize_t index            # timers.lock: place in the heap, -1 when not in it
+    gm_park* park
+    uint64_t word
+
+# One waiting party on one wait queue. Lives in the waiter's park (never on a C stack: a
+# suspended greenlet's stack is copied away), and is unlinked before the wait returns.
+cdef struct gm_sudog:
+    gm_sudog* next              # GIL: the queue's owner
+    gm_sudog* prev
+    gm_waitq* queue             # GIL: queue that it is on, or NULL
+    gm_park* park
+    uint64_t word               # the park word to win
+    PyObject* elem              # owned: value to send, or the value received
+    bint ok                     # GIL, the winner: completed by its peer (False: woken by close)
+
+# What a started goroutine waits with. Embedded in its worker, or allocated for main and
+# foreign goroutines. word is even while nothing is waited for and odd during a park; wakers
+# race by a CAS from the odd value that they were registered with to the next even one, so
+# exactly one wins, and one that comes too late for its park can win no later one.
+cdef struct gm_park:
+    gm_u64 word                 # owner: even -> odd; winner: odd -> even
+    uint64_t armed              # owner: the odd value of this park
+    gm_g* g                     # execute
+    gm_m* m                     # constant: the M whose greenlet stands here
+    PyObject* gl                # owner: the greenlet to resume, owned while parked
+    int reason                  # winner of word, before it publishes the G
+    const char* why             # owner: Go's word for what is waited for
+    gm_sudog sudog
+    gm_timer timer
+
+cdef struct gm_g:
+    gm_g* schedlink             # holder of the queue that the G is on
+    gm_g* all_next              # GIL: list of all live Gs
+    gm_g* all_prev
+    PyObject* fn                # owned from newproc1 until goexit0; then its name, if held
+    PyObject* args              # owned, as fn; NULL for no arguments
+    PyObject* ctx               # owned, as fn: the snapshot to copy, or the context itself
+    PyObject* wg                # owned, as fn: WaitGroup to count down, or NULL
+    uint64_t goid
+    uint64_t parent_goid
+    gm_u32 status               # owner of the status / anyone
+    uint32_t flags
+    gm_park* park               # execute / waker; NULL while fresh and when dead
+    gm_gext* ext                # GIL: what only some goroutines have; lazily made
+
+cdef struct gm_gext:            # GIL
+    gm_waitq waiters            # joiners
+    PyObject* callbacks         # list or NULL
+    PyObject* name              # str or NULL
+
+# A worker greenlet: runs one fresh G after another inline. Owned by its M.
+cdef struct gm_worker:
+    gm_park park
+    PyObject* gl                # owned
+    gm_worker* next             # M's idle list
+    PyObject* ctx               # owned: the context that is entered on this greenlet, or NULL
+    PyObject* ctx_base          # owned: the snapshot that ctx is a copy of
+
+# A one-shot event that an M sleeps on (Go's note). state 1 = awake or signalled, 0 = may sleep.
+# Who moves it 0 -> 1 owes one release of the semaphore, which the sleeper consumes.
+cdef struct gm_note:
+    gm_u32 state
+    PyThread_type_lock sem
+
+cdef struct gm_counters:        # owner of the P (GIL for the foreign ones)
+    uint64_t spawned
+    uint64_t finished
+    uint64_t parked
+    uint64_t readied
+    uint64_t steals             # successful visits
+    uint64_t stolen             # Gs taken in them
+    uint64_t handoffs
+    uint64_t spins
+    uint64_t m_parks
+    uint64_t m_wakes
+
+cdef struct gm_slot:            # one ring entry: written by the owner, read by thieves
+    gm_ptr g
+
+cdef struct gm_p:
+    int32_t id
+    gm_u32 status               # sched.lock / anyone
+    gm_ptr m                    # gm_m*: owner (wire_p) / anyone
+    gm_p* link                  # sched.lock: pidle
+    gm_u64 sched_tick           # owner / the poller: a G was started or resumed
+    # the ring: fresh Gs only. head: CAS by whoever takes; tail: owner, release.
+    gm_u32 runq_head
+    gm_u32 runq_tail
+    gm_slot runq[GM_RUNQ_SLOTS]
+    gm_gq gfree                 # owner: dead Gs for reuse
+    uint64_t goid_next          # owner: ids [goid_next, goid_end) are this P's
+    uint64_t goid_end
+    gm_counters count
+    uint64_t seen_tick          # the poller: sched_tick at seen_at
+    int64_t seen_at
+    PyObject* obj               # borrowed: the Processor (allp keeps it)
+
+cdef struct gm_m:
+    int64_t id
+    uint64_t ident              # constant: the thread's id
+    int kind
+    gm_g* curg                  # owner: G whose code runs, NULL while scheduling
+    gm_p* p                     # owner
+    gm_p* nextp                 # sched.lock: P handed over with the wake-up
+    gm_g* readynext             # owner: Go's runnext
+    gm_gq ready                 # owner: started Gs
+    gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the owner
+    gm_note note
+    bint spinning               # owner
+    bint blocked                # sched.lock: on midle
+    gm_m* idle_prev             # sched.lock: midle
+    gm_m* idle_next
+    gm_m* pwait_next            # sched.lock: waiting for a P
+    bint pwaiting               # sched.lock
+    gm_m* all_next              # GIL: allm
+    gm_m* all_prev
+    gm_g* handoff               # owner: fresh G for the worker that is switched to next
+    gm_g* after                 # owner: G to go on with when a worker has ended
+    gm_worker* starting         # owner: worker that g0 has just made
+    gm_worker* idle_workers     # owner
+    Py_ssize_t nidle
+    Py_ssize_t nidle_low        # owner: fewest idle since the last trim
+    Py_ssize_t reap             # owner: idle workers that g0 is to end
+    PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
+    int64_t housekeep_at        # owner: when a sleep ends to look for signals, surplus workers
+    PyObject* g0                # owner: greenlet that starts workers; owned
+    int turn                    # owner: TURN_READY or TURN_FRESH, see schedule
+    int turn_left
+    int64_t turn_start
+    int next_streak             # owner: readynext picks in a row
+    uint64_t rng                # owner
+    PyObject* ctx_snap          # owner: latest snapshot given to a spawned G
+    PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
+    bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
+    gm_u32 stop                 # shutdown: end the thread
+    bint rescue                 # owner: runs a stalled P's work on a spare P
+    int idle_polls              # owner: polls in a row that found nothing queued
+    PyObject* obj               # owned: the Machine
+    gm_g* g_main                # M0 and foreign threads: the thread's own goroutine
+    PyObject* g_self            # owned: its Goroutine
+    gm_counters count           # used while no P is held
+
+cdef struct gm_timers:
+    gm_lock lock
+    gm_timer** heap             # lock: 4-ary heap by when
+    Py_ssize_t n
+    Py_ssize_t room
+    gm_i64 next_when            # lock / anyone: when of the first, INT64_MAX for none
+
+cdef struct gm_sched:
+    gm_lock lock
+    gm_gq runq                  # lock: the global queue
+    gm_i64 runq_size            # lock / anyone, as a hint
+    gm_gq gfree                 # lock: dead Gs that no P holds
+    gm_i64 gfree_size           # lock / anyone, as a hint
+    gm_p* pidle                 # lock
+    gm_u32 npidle               # lock / anyone, as a hint
+    gm_m* midle                 # lock: sleeping Ms, latest first
+    gm_u32 nmidle               # lock / anyone, as a hint
+    gm_m* pwait_first           # lock: Ms with ready Gs that wait for a P
+    gm_m* pwait_last
+    gm_u32 npwait               # lock / anyone, as a hint
+    gm_u32 nmspinning           # the spinning M itself / anyone
+    gm_u32 nprocs               # lock (gomaxprocs) / anyone
+    gm_u32 nallp                # GIL and lock: Ps that exist, with the spares / anyone
+    gm_u64 goid                 # fetch_add: next block of ids
+    gm_ptr poller               # gm_m*: the one sleeping M that watches timers and stalled Ps
+    gm_i64 poll_until           # poller / who adds a timer
+    gm_u32 watch                # 1: the poller looks for stalled Ps; see rt/poll.pxi
+    gm_u32 nm                   # worker threads that live
+    gm_u32 nm_active            # workers that hold a P
+    gm_u32 stopping             # shutdown under way: no new M
+
+
+cdef class Goroutine:
+    cdef gm_g g                 # first: gm_g* and object are a constant apart (rt/goroutine.pxi)
+    cdef object __weakref__
+    cdef object _result         # None, the value, or a _Failure; set once, at the end
+
+
+cdef class Machine:
+    cdef gm_m* m                # owned: freed with the object
+    cdef gm_park* park          # owned: park of main's or the foreign thread's goroutine
+
+
+cdef class Processor:
+    cdef gm_p* p                # owned
+
+
+cdef class WaitGroup:
+    cdef gm_mu mu
+    cdef Py_ssize_t n
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class Mutex:
+    cdef gm_mu mu
+    cdef bint held
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class Chan:
+    cdef gm_mu mu
+    cdef bint is_closed
+    cdef Py_ssize_t room        # the capacity
+    cdef Py_ssize_t n           # items buffered
+    cdef Py_ssize_t head        # index of the oldest
+    cdef Py_ssize_t size        # slots of buf now; grows up to room
+    cdef list buf
+    cdef gm_waitq recvq
+    cdef gm_waitq sendq
+    cdef uint64_t id
+    cdef object __weakref__

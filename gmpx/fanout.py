@@ -1,0 +1,2 @@
+def map():pass
+def imap():pass

@@ -1,0 +1,173 @@
+/* What gmpx needs of CPython and of the platform beyond the documented C API, one name each.
+ *
+ * Static inline functions and macros only; no state lives here. Whatever depends on a
+ * private layout says so and has a probe in rt/context.pxi or a fallback beside it.
+ */
+#ifndef GMPX_PYCOMPAT_H
+#define GMPX_PYCOMPAT_H
+
+#include <Python.h>
+#include <stdint.h>
+#include "atomics.h"
+
+#ifdef Py_GIL_DISABLED
+#  define GM_FREE_THREADED 1
+#else
+#  define GM_FREE_THREADED 0
+#endif
+
+#ifndef GMPX_DEBUG
+#  define GMPX_DEBUG 0
+#endif
+
+/* The ring's size: a power of two. The native tests build it with 4 as well. */
+#ifndef GM_RUNQ_SLOTS
+#  define GM_RUNQ_SLOTS 256
+#endif
+#define GM_RUNQ_HALF (GM_RUNQ_SLOTS / 2)
+
+#if defined(__GNUC__)
+#  define gm_likely(x) __builtin_expect(!!(x), 1)
+#  define gm_unlikely(x) __builtin_expect(!!(x), 0)
+#else
+#  define gm_likely(x) (x)
+#  define gm_unlikely(x) (x)
+#endif
+
+/* ---- clocks: CLOCK_MONOTONIC, nanoseconds -------------------------------------------- */
+
+#if defined(_WIN32)
+#  ifndef WIN32_LEAN_AND_MEAN
+#    define WIN32_LEAN_AND_MEAN
+#  endif
+#  include <windows.h>
+GM_INLINE int64_t gm_nanotime(void) {
+    LARGE_INTEGER c, f;
+    QueryPerformanceFrequency(&f);
+    QueryPerformanceCounter(&c);
+    return (int64_t)(c.QuadPart / f.QuadPart) * 1000000000
+         + (int64_t)(c.QuadPart % f.QuadPart) * 1000000000 / f.QuadPart;
+}
+GM_INLINE void gm_osyield(void) { SwitchToThread(); }
+#else
+#  include <time.h>
+#  include <sched.h>
+GM_INLINE int64_t gm_nanotime(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+GM_INLINE void gm_osyield(void) { sched_yield(); }
+#endif
+
+/* A clock read for a quarter of the price that may lag by a few milliseconds (Linux's tick). */
+#if defined(CLOCK_MONOTONIC_COARSE)
+GM_INLINE int64_t gm_nanotime_coarse(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+#else
+GM_INLINE int64_t gm_nanotime_coarse(void) { return gm_nanotime(); }
+#endif
+
+/* ---- internal locks ------------------------------------------------------------------- */
+
+/* gm_lock guards the scheduler's own lists, for tens of nanoseconds, with or without the
+ * GIL. Nobody takes the GIL, runs Python code or drops a reference while holding one. */
+#if PY_VERSION_HEX >= 0x030D0000 && !defined(GM_TSAN_HARNESS)
+typedef struct { PyMutex m; } gm_lock;
+GM_INLINE int gm_lock_init(gm_lock *l) { memset(l, 0, sizeof *l); return 0; }
+GM_INLINE void gm_lock_acquire(gm_lock *l) { PyMutex_Lock(&l->m); }
+GM_INLINE void gm_lock_release(gm_lock *l) { PyMutex_Unlock(&l->m); }
+#else
+#  include <pythread.h>
+typedef struct { PyThread_type_lock m; } gm_lock;
+GM_INLINE int gm_lock_init(gm_lock *l) {
+    l->m = PyThread_allocate_lock();
+    return l->m == NULL ? -1 : 0;
+}
+GM_INLINE void gm_lock_acquire(gm_lock *l) { PyThread_acquire_lock(l->m, WAIT_LOCK); }
+GM_INLINE void gm_lock_release(gm_lock *l) { PyThread_release_lock(l->m); }
+#endif
+
+/* gm_mu guards a Python-visible object (a channel, a wait group, a goroutine's waiters).
+ * The GIL does that on a GIL build, where it compiles to nothing. */
+#if GM_FREE_THREADED
+typedef PyMutex gm_mu;
+GM_INLINE void gm_mu_lock(gm_mu *l) { PyMutex_Lock(l); }
+GM_INLINE void gm_mu_unlock(gm_mu *l) { PyMutex_Unlock(l); }
+#else
+typedef char gm_mu;
+GM_INLINE void gm_mu_lock(gm_mu *l) { (void)l; }
+GM_INLINE void gm_mu_unlock(gm_mu *l) { (void)l; }
+#endif
+
+/* ---- thread state --------------------------------------------------------------------- */
+
+/* Gives the running code a full recursion allowance: a goroutine's depth must not depend on
+ * how deep the code was that happened to start its worker. */
+GM_INLINE void gm_reset_recursion(void) {
+    PyThreadState *ts = PyThreadState_Get();
+#if PY_VERSION_HEX >= 0x030C0000
+    ts->py_recursion_remaining = ts->py_recursion_limit;
+#  if PY_VERSION_HEX < 0x030E0000
+    ts->c_recursion_remaining = Py_C_RECURSION_LIMIT;
+#  endif
+#elif PY_VERSION_HEX >= 0x030B0000
+    ts->recursion_remaining = ts->recursion_limit;
+#else
+    ts->recursion_depth = 0;
+#endif
+}
+
+/* A Python function's __qualname__, borrowed; NULL for any other callable. */
+GM_INLINE PyObject *gm_function_qualname(PyObject *f) {
+    return PyFunction_Check(f) ? ((PyFunctionObject *)f)->func_qualname : NULL;
+}
+
+GM_INLINE int gm_has_weakrefs(PyObject *o) {
+    return *(PyObject **)((char *)o + Py_TYPE(o)->tp_weaklistoffset) != NULL;
+}
+
+/* ---- contextvars ---------------------------------------------------------------------- */
+
+/* The head of CPython's PyContext, unchanged from 3.7 to 3.14. rt/context.pxi probes it at
+ * import and copies a context for each goroutine if it ever differs. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *prev;
+    PyObject *vars;
+    PyObject *weakrefs;
+} gm_context;
+
+GM_INLINE PyObject *gm_context_current(void) { return PyThreadState_Get()->context; }
+GM_INLINE PyObject *gm_context_vars(PyObject *c) { return ((gm_context *)c)->vars; }
+GM_INLINE PyObject *gm_context_weakrefs(PyObject *c) { return ((gm_context *)c)->weakrefs; }
+GM_INLINE int gm_context_untouched(PyObject *c, PyObject *base) {
+    /* The two references are the worker's and the thread state's: no one else has it. */
+    return Py_REFCNT(c) == 2 && ((gm_context *)c)->weakrefs == NULL
+        && ((gm_context *)c)->vars == ((gm_context *)base)->vars;
+}
+
+/* ---- threads that outlive the interpreter --------------------------------------------- */
+
+/* Before 3.14 CPython ends a thread that asks for the GIL after finalization has begun by
+ * pthread_exit, which unwinds its stack. On a greenlet's sliced stack that would run into
+ * frames that are no longer there. A worker's frame carries this guard: an unwind that
+ * reaches it stops and sleeps for ever, as CPython 3.14 itself does. */
+#if defined(__GNUC__) && !defined(_WIN32)
+#  include <unistd.h>
+GM_INLINE void gm_unwind_stop(int *armed) {
+    while (*armed) {
+        pause();
+    }
+}
+#  define GM_UNWIND_GUARD int gm_unwind_armed __attribute__((cleanup(gm_unwind_stop))) = 1
+#  define GM_UNWIND_DISARM gm_unwind_armed = 0
+#else
+#  define GM_UNWIND_GUARD int gm_unwind_armed = 1
+#  define GM_UNWIND_DISARM (void)gm_unwind_armed
+#endif
+
+#endif /* GMPX_PYCOMPAT_H */

@@ -1,0 +1,62 @@
+# What the runtime calls of C: atomics, CPython's C API in raw-pointer form, greenlet's C API.
+
+from cpython.ref cimport PyObject, Py_INCREF, Py_DECREF
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t, INT64_MAX
+from libc.stdlib cimport calloc, malloc, realloc, free, abort
+from libc.string cimport memset, memcpy
+
+cdef extern from "atomics.h" nogil:
+    uint32_t gm_load_u32_relaxed(gm_u32*)
+    uint32_t gm_load_u32_acquire(gm_u32*)
+    uint32_t gm_load_u32_seqcst(gm_u32*)
+    void gm_store_u32_relaxed(gm_u32*, uint32_t)
+    void gm_store_u32_release(gm_u32*, uint32_t)
+    void gm_store_u32_seqcst(gm_u32*, uint32_t)
+    uint32_t gm_exchange_u32_seqcst(gm_u32*, uint32_t)
+    bint gm_cas_u32_acqrel(gm_u32*, uint32_t, uint32_t)
+    bint gm_cas_u32_seqcst(gm_u32*, uint32_t, uint32_t)
+    uint32_t gm_fetch_add_u32_relaxed(gm_u32*, uint32_t)
+    uint32_t gm_fetch_add_u32_seqcst(gm_u32*, uint32_t)
+    uint64_t gm_load_u64_relaxed(gm_u64*)
+    uint64_t gm_load_u64_acquire(gm_u64*)
+    void gm_store_u64_relaxed(gm_u64*, uint64_t)
+    bint gm_cas_u64_acqrel(gm_u64*, uint64_t, uint64_t)
+    uint64_t gm_fetch_add_u64_relaxed(gm_u64*, uint64_t)
+    int64_t gm_load_i64_relaxed(gm_i64*)
+    int64_t gm_load_i64_seqcst(gm_i64*)
+    void gm_store_i64_relaxed(gm_i64*, int64_t)
+    void gm_store_i64_seqcst(gm_i64*, int64_t)
+    int64_t gm_fetch_add_i64_relaxed(gm_i64*, int64_t)
+    void* gm_load_ptr_relaxed(gm_ptr*)
+    void* gm_load_ptr_acquire(gm_ptr*)
+    void* gm_load_ptr_seqcst(gm_ptr*)
+    void gm_store_ptr_relaxed(gm_ptr*, void*)
+    void gm_store_ptr_release(gm_ptr*, void*)
+    void* gm_exchange_ptr_acqrel(gm_ptr*, void*)
+    bint gm_cas_ptr_seqcst(gm_ptr*, void*, void*)
+    void gm_fence_seqcst()
+    void gm_pause()
+
+cdef extern from "pycompat.h" nogil:
+    bint gm_likely(bint)
+    bint gm_unlikely(bint)
+    int64_t gm_nanotime()
+    int64_t gm_nanotime_coarse()
+    void gm_osyield()
+    int gm_lock_init(gm_lock*)
+    void gm_lock_acquire(gm_lock*)
+    void gm_lock_release(gm_lock*)
+    void gm_mu_lock(gm_mu*)
+    void gm_mu_unlock(gm_mu*)
+
+cdef extern from "pythread.h" nogil:
+    ctypedef int PyLockStatus
+    PyLockStatus PY_LOCK_FAILURE
+    PyLockStatus PY_LOCK_ACQUIRED
+    PyLockStatus PY_LOCK_INTR
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock)
+    int PyThread_acquire_lock(PyThread_type_lock, int)
+    PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock, long long, int)
+    void PyThread_release_lock(PyThread_type_lock)
+    int WAIT_LOCK

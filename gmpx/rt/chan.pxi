@@ -1,0 +1,359 @@
+# Channels (chan.go): a ring of items, a queue of parked senders, a queue of parked receivers.
+#
+# Invariants (under the channel's guard)
+#   C1  At most one of sendq and recvq holds a waiter that can still be won.
+#   C2  Items in the buffer: no live receiver waits. Room in the buffer: no live sender waits.
+#   C3  An item moves exactly once: into the buffer, or from one party's sudog to the other's.
+#       Who wins a waiter's park word completes its operation before readying it (ok = True).
+#   C4  A waiter that gave up has won its own park word, so no item was put into its sudog, and
+#       its own item (a sender's) is still its own.
+#   C5  No Python code runs (allocation, reference drop) between a look at the state and the
+#       change that rests on it.
+#   C6  After close: closed stays True, both queues are empty.
+#
+# The buffer is a list, which the cyclic collector sees into, with None in free slots; it
+# starts small and grows to cap by doubling, so that Chan(10**9) costs nothing until used.
+
+cdef enum:
+    CHAN_SLOTS = 16
+
+cdef uint64_t next_chan_id = 0
+
+
+class ChannelClosed(Exception):
+    """Raised by send on a closed channel, by recv on a closed and drained one, and by a
+    second close."""
+
+
+class WouldBlock(Exception):
+    """Raised by send_nowait and recv_nowait where send and recv would park."""
+
+
+cdef inline void chan_put(Chan c, PyObject* v) noexcept:
+    # Room is there. Steals v.
+    cdef Py_ssize_t i = c.head + c.n
+    if i >= c.size:
+        i -= c.size
+    decref(list_get(<PyObject*>c.buf, i))           # None
+    list_set(<PyObject*>c.buf, i, v)
+    c.n += 1
+
+
+cdef inline PyObject* chan_take(Chan c) noexcept:
+    # An item is there. The caller owns it.
+    cdef PyObject* v = list_get(<PyObject*>c.buf, c.head)
+    incref(<PyObject*>None)
+    list_set(<PyObject*>c.buf, c.head, <PyObject*>None)
+    c.head += 1
+    if c.head == c.size:
+        c.head = 0
+    c.n -= 1
+    return v
+
+
+cdef int chan_grow(Chan c) except -1:
+    # The ring is full and below cap: doubles it.
+    cdef Py_ssize_t size = min(max(c.size * 2, CHAN_SLOTS), c.room)
+    cdef list buf = [None] * size                   # may collect garbage: before the state is read
+    cdef Py_ssize_t i, at
+    if c.n < c.size or c.size >= size:
+        return 0                                    # a finalizer was here (C5)
+    for i in range(c.n):
+        at = c.head + i
+        if at >= c.size:
+            at -= c.size
+        buf[i], c.buf[at] = c.buf[at], buf[i]
+    c.buf, c.size, c.head = buf, size, 0
+    return 0
+
+
+cdef inline gm_sudog* chan_waiter(gm_waitq* q) noexcept:
+    if gm_likely(q.first == NULL):
+        return NULL
+    return waitq_get(q)
+
+
+cdef inline void chan_complete(gm_m* m, gm_sudog* s, bint ok) noexcept:
+    s.ok = ok
+    s.park.reason = WAKE_READY
+    goready(m, s.park.g, True)
+
+
+cdef inline bint chan_try_send(gm_m* m, Chan c, PyObject* v) except -1:
+    # True: v was sent (a new reference was taken).
+    cdef gm_sudog* s
+    while True:
+        if gm_unlikely(c.is_closed):
+            raise ChannelClosed(f"send on closed channel {c!r}")
+        s = chan_waiter(&c.recvq)
+        if s != NULL:
+            incref(v)
+            s.elem = v                              # C3
+            chan_complete(m, s, True)
+            return True
+        if c.n == c.room:
+            return False
+        if gm_likely(c.n < c.size):
+            incref(v)
+            chan_put(c, v)
+            return True
+        chan_grow(c)
+
+
+cdef inline PyObject* chan_try_recv(gm_m* m, Chan c) noexcept:
+    # The item, owned by the caller; NULL when there is none now.
+    cdef gm_sudog* s
+    cdef PyObject* v
+    if c.n > 0:
+        v = chan_take(c)
+        s = chan_waiter(&c.sendq)
+        if s != NULL:                               # a sender waited for the room (C2)
+            chan_put(c, s.elem)
+            s.elem = NULL
+            chan_complete(m, s, True)
+        return v
+    s = chan_waiter(&c.sendq)
+    if s != NULL:
+        v = s.elem
+        s.elem = NULL
+        chan_complete(m, s, True)
+        return v
+    return NULL
+
+
+cdef int chan_send(Chan c, PyObject* v, object timeout) except -1:
+    cdef gm_m* m = getm()
+    cdef gm_g* g
+    cdef gm_sudog* s
+    cdef int64_t deadline = NO_DEADLINE
+    cdef PyObject* left
+    cdef int r
+    if timeout is not None:
+        deadline = deadline_of(timeout)
+    if chan_try_send(m, c, v):
+        return 0
+    if deadline == TRY_ONCE:
+        raise TimeoutError(f"send on {c!r} timed out")
+    g = getg(m)
+    s = sudog_arm(g, &c.sendq, b"chan send")
+    incref(v)
+    s.elem = v
+    try:
+        r = gopark(m, g, deadline)
+    except BaseException:
+        waitq_remove(&c.sendq, s)
+        raise
+    if gm_likely(r == WAKE_READY):
+        if gm_likely(s.ok):
+            return 0
+        left = s.elem                               # woken by close
+        s.elem = NULL
+        xdecref(left)
+        raise ChannelClosed(f"send on closed channel {c!r}")
+    waitq_remove(&c.sendq, s)                       # C4
+    left = s.elem
+    s.elem = NULL
+    xdecref(left)
+    park_raise(m, r, "send")
+    return 0
+
+
+cdef PyObject* chan_recv(Chan c, object timeout) except? NULL:
+    # The item, owned by the caller; NULL without an exception: closed and drained.
+    cdef gm_m* m = getm()
+    cdef gm_g* g
+    cdef gm_sudog* s
+    cdef int64_t deadline = NO_DEADLINE
+    cdef PyObject* v
+    cdef int r
+    if timeout is not None:
+        deadline = deadline_of(timeout)
+    v = chan_try_recv(m, c)
+    if v != NULL:
+        return v
+    if c.is_closed:
+        return NULL
+    if deadline == TRY_ONCE:
+        raise TimeoutError(f"receive on {c!r} timed out")
+    g = getg(m)
+    s = sudog_arm(g, &c.recvq, b"chan receive")
+    try:
+        r = gopark(m, g, deadline)
+    except BaseException:
+        waitq_remove(&c.recvq, s)
+        raise
+    if gm_likely(r == WAKE_READY):
+        v = s.elem                                  # NULL when woken by close
+        s.elem = NULL
+        return v
+    waitq_remove(&c.recvq, s)                       # C4
+    park_raise(m, r, "receive")
+    return NULL
+
+
+cdef inline object take_ref(PyObject* v):
+    # The object of an owned reference.
+    cdef object o = <object>v
+    decref(v)
+    return o
+
+
+@cython.final
+cdef class Chan:
+    """Chan(capacity=0)
+    A FIFO channel between goroutines, the main thread and other threads (Go's chan).
+
+    Args:
+        capacity: items that it holds, >= 0; 0 is a rendezvous: send waits for its receiver.
+
+    Raises:
+        ValueError: negative capacity.
+
+    >>> c = Chan(2)
+    >>> c.send("a"); c.send("b"); c.close()
+    >>> list(c)
+    ['a', 'b']
+    """
+
+    def __cinit__(self, capacity=0):
+        global next_chan_id
+        cdef Py_ssize_t n
+        if isinstance(capacity, float):
+            raise TypeError("capacity must be an int, not float")
+        n = capacity
+        if n < 0:
+            raise ValueError(f"channel capacity must not be negative: {n}")
+        self.room = n
+        self.size = min(n, CHAN_SLOTS)
+        self.buf = [None] * self.size
+        next_chan_id += 1
+        self.id = next_chan_id
+
+    @classmethod
+    def __class_getitem__(cls, item):
+        import types
+        return types.GenericAlias(cls, item)
+
+    def send(self, v, timeout=None):
+        """send(v, timeout=None)
+        Sends v: to a waiting receiver, else into the buffer, else waits for either.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 tries once.
+
+        Raises:
+            ChannelClosed: the channel is closed, or is closed while this waits.
+            TimeoutError: not sent in time; v was not and will not be sent.
+
+        Blocks the goroutine; on a foreign thread, the thread.
+        """
+        chan_send(self, <PyObject*>v, timeout)
+
+    def recv(self, timeout=None):
+        """recv(timeout=None)
+        Receives the oldest item, waiting for one if need be.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 tries once.
+
+        Raises:
+            ChannelClosed: the channel is closed and drained.
+            TimeoutError: nothing came in time.
+
+        Blocks the goroutine; on a foreign thread, the thread.
+        """
+        cdef PyObject* v = chan_recv(self, timeout)
+        if gm_unlikely(v == NULL):
+            raise ChannelClosed(f"receive on closed channel {self!r}")
+        return take_ref(v)
+
+    def recv_ok(self, timeout=None):
+        """recv_ok(timeout=None)
+        Go's ``v, ok := <-c``: (item, True), or (None, False) when closed and drained.
+
+        Args, Raises, Blocks: as ``recv``, without ChannelClosed.
+        """
+        cdef PyObject* v = chan_recv(self, timeout)
+        if v == NULL:
+            return (None, False)
+        return (take_ref(v), True)
+
+    def send_nowait(self, v):
+        """send_nowait(v)
+        Sends v if that needs no waiting. Never blocks.
+
+        Raises:
+            WouldBlock: no receiver waits and the buffer has no room.
+            ChannelClosed: the channel is closed.
+        """
+        if not chan_try_send(getm(), self, <PyObject*>v):
+            raise WouldBlock(f"send on {self!r} would block")
+
+    def recv_nowait(self):
+        """recv_nowait()
+        Receives an item if one is there. Never blocks.
+
+        Raises:
+            WouldBlock: none is there.
+            ChannelClosed: the channel is closed and drained.
+        """
+        cdef PyObject* v = chan_try_recv(getm(), self)
+        if v != NULL:
+            return take_ref(v)
+        if self.is_closed:
+            raise ChannelClosed(f"receive on closed channel {self!r}")
+        raise WouldBlock(f"receive on {self!r} would block")
+
+    def close(self):
+        """close()
+        Closes the channel: no more sends; receivers drain what is buffered. Wakes every waiter.
+
+        Raises:
+            ChannelClosed: it is closed already.
+        """
+        cdef gm_m* m = getm()
+        cdef gm_sudog* s
+        if self.is_closed:
+            raise ChannelClosed(f"close of closed channel {self!r}")
+        self.is_closed = True
+        while True:
+            s = chan_waiter(&self.recvq)
+            if s == NULL:
+                s = chan_waiter(&self.sendq)
+            if s == NULL:
+                return None
+            s.ok = False
+            s.park.reason = WAKE_READY
+            goready(m, s.park.g, False)
+
+    @property
+    def closed(self):
+        """True once close has been called."""
+        return self.is_closed
+
+    @property
+    def cap(self):
+        """The capacity, in items."""
+        return self.room
+
+    def __len__(self):
+        return self.n
+
+    def __bool__(self):
+        return True
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef PyObject* v = chan_recv(self, None)
+        if v == NULL:
+            raise StopIteration
+        return take_ref(v)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle a Chan")
+
+    def __repr__(self):
+        cdef str state = " closed" if self.is_closed else ""
+        return f"<Chan {self.id} cap={self.room} len={self.n}{state}>"

@@ -1,0 +1,598 @@
+# A goroutine's birth and end (proc.go: newproc1, goexit0), and its handle.
+#
+# Who owns a Goroutine object: the runtime has one reference from newproc1 to the end of
+# goexit0, which stands for "it is alive"; queues, Ms and wait nodes borrow it. Handles are
+# ordinary references. In goexit0 a count of one means that nobody can ask for the result.
+#
+# Invariants
+#   L1  A live G is not tracked by the cyclic collector, which costs as much as the rest of a
+#       spawn: the runtime holds it anyway. It is tracked when it has ended, somebody holds it
+#       and its result can be part of a cycle.
+#   L2  At the end function, arguments and context go first, while the G still runs: finalizers
+#       may do all that the G may. After the status is DEAD nothing of it may park.
+#   L3  result is set before DEAD, DEAD before joiners are woken.
+#   L4  An exception is never lost: read through the handle, or given to excepthook when the
+#       last handle has gone (_Failure.__del__), or at the end if there is none.
+#   L5  The list of all Gs holds exactly the live ones (GIL).
+
+cdef inline gm_g* G(PyObject* obj) noexcept nogil:
+    # gm_g is the object's first field (checked at import).
+    return <gm_g*>(<char*>obj + sizeof(PyObject))
+
+
+cdef inline PyObject* OBJ(gm_g* g) noexcept nogil:
+    return <PyObject*>(<char*>g - sizeof(PyObject))
+
+
+cdef inline uint64_t assign_goid(gm_p* p) noexcept nogil:
+    # Go's goidcache: ids come in blocks of 16 per P, so that Ps do not share a counter's line.
+    if gm_unlikely(p.goid_next == p.goid_end):
+        p.goid_next = gm_fetch_add_u64_relaxed(&sched.goid, GOID_BATCH)     # unique, unordered
+        p.goid_end = p.goid_next + GOID_BATCH
+    p.goid_next += 1
+    return p.goid_next - 1
+
+
+cdef inline void all_link(gm_g* g) noexcept:
+    gm_mu_lock(&all_mu)
+    g.all_prev = NULL
+    g.all_next = all_gs.head
+    if all_gs.head != NULL:
+        all_gs.head.all_prev = g
+    all_gs.head = g
+    all_gs.n += 1
+    gm_mu_unlock(&all_mu)
+
+
+cdef inline void all_unlink(gm_g* g) noexcept:
+    gm_mu_lock(&all_mu)
+    if g.all_prev != NULL:
+        g.all_prev.all_next = g.all_next
+    else:
+        all_gs.head = g.all_next
+    if g.all_next != NULL:
+        g.all_next.all_prev = g.all_prev
+    all_gs.n -= 1
+    gm_mu_unlock(&all_mu)
+
+
+cdef gm_g* g_alloc() noexcept:
+    # A new, untracked, IDLE Goroutine; the reference is the runtime's. NULL with MemoryError.
+    cdef PyObject* obj
+    try:
+        fresh = Goroutine.__new__(Goroutine)
+    except MemoryError as e:
+        PyErr_NoMemory()
+        return NULL
+    obj = <PyObject*>fresh
+    incref(obj)
+    PyObject_GC_UnTrack(obj)                # L1
+    return G(obj)
+
+
+cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
+                    PyObject* ctx, PyObject* wg) noexcept:
+    # Makes a RUNNABLE G that is on no queue yet. Steals args and ctx (NULL: a snapshot of the
+    # caller's); takes references to fn and wg. NULL with an exception.
+    cdef gm_p* p = m.p
+    cdef gm_g* g = NULL
+    if ctx == NULL:
+        ctx = context_snapshot(m)
+        if gm_unlikely(ctx == NULL):
+            xdecref(args)
+            return NULL
+    if gm_likely(p != NULL):
+        g = gfget(p)
+    if g == NULL:
+        g = g_alloc()
+        if gm_unlikely(g == NULL):
+            xdecref(args)
+            decref(ctx)
+            return NULL
+    incref(fn)
+    xincref(wg)
+    g.fn = fn
+    g.args = args
+    g.ctx = ctx
+    g.wg = wg
+    g.flags = flags
+    g.parent_goid = m.curg.goid if m.curg != NULL else 0
+    g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
+    gm_store_u32_relaxed(&g.status, G_RUNNABLE)     # published by the queue it goes to
+    all_link(g)
+    counters(m).spawned += 1
+    return g
+
+
+cdef inline void newproc_publish(gm_m* m, gm_g* g) noexcept:
+    # Puts a G from newproc1 at the tail of the queue, and sees to it that somebody comes.
+    if gm_likely(m.p != NULL):
+        runq_put(m.p, g)
+        if GM_FREE_THREADED:
+            wake_p()
+        else:
+            poll_spawned()
+    else:
+        newproc_foreign(g)
+
+
+cdef void newproc_foreign(gm_g* g) noexcept:
+    # A foreign thread has no P: the global queue. Its Gs should not wait for the poller, since
+    # no M may be awake; on a GIL build two busy Ps are enough.
+    gm_lock_acquire(&sched.lock)
+    glob_runq_put(g)
+    gm_lock_release(&sched.lock)
+    if not GM_FREE_THREADED:
+        poll_spawned()
+        if gm_load_u32_relaxed(&sched.nprocs) > gm_load_u32_relaxed(&sched.npidle) + 1:
+            return
+    wake_p()
+
+
+# ---- the end -------------------------------------------------------------------------------
+
+cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
+    # r: what the function returned (stolen), or NULL with the exception it raised.
+    cdef PyObject* obj = OBJ(g)
+    cdef PyObject* x
+    cdef PyObject* wg
+    if gm_unlikely(r == NULL):
+        r = end_with_exception(g)
+    x = g.fn
+    g.fn = NULL
+    if refcnt(obj) > 1 and (g.ext == NULL or g.ext.name == NULL):
+        g.fn = name_of(x)                   # the handle's default name
+    decref(x)                               # L2
+    x = g.args
+    if x != NULL:
+        g.args = NULL
+        decref(x)
+    x = g.ctx
+    g.ctx = NULL
+    decref(x)
+    if gm_likely(r == <PyObject*>None):
+        decref(r)
+    elif refcnt(obj) > 1:
+        (<Goroutine>obj)._result = <object>r        # L3
+        decref(r)
+        if PyObject_IS_GC(r):
+            PyObject_GC_Track(obj)          # L1
+    else:
+        if g.flags & GF_FAILED:
+            report(<Goroutine>obj, <_Failure><object>r)     # L4
+        decref(r)
+    wg = g.wg
+    g.wg = NULL
+    g.park = NULL
+    m.curg = NULL                           # what still runs is not the G's: it may not park
+    gm_store_u32_release(&g.status, G_DEAD)         # pairs with done()'s acquire (L3)
+    all_unlink(g)
+    counters(m).finished += 1
+    if wg != NULL:
+        wg_done(m, <WaitGroup>wg)
+        decref(wg)
+    if gm_unlikely(g.ext != NULL):
+        ext_finish(m, g)
+    if refcnt(obj) == 1 and not gm_has_weakrefs(obj):
+        g_recycle(m, g)
+    else:
+        decref(obj)
+
+
+cdef inline void g_recycle(gm_m* m, gm_g* g) noexcept:
+    cdef PyObject* x = g.fn
+    if gm_unlikely(x != NULL):
+        g.fn = NULL
+        decref(x)
+    if gm_likely((<Goroutine>OBJ(g))._result is None and g.ext == NULL and m.p != NULL):
+        gm_store_u32_relaxed(&g.status, G_IDLE)
+        if gfput(m.p, g):                   # F1
+            return
+        gm_store_u32_relaxed(&g.status, G_DEAD)
+    decref(OBJ(g))
+
+
+cdef PyObject* name_of(PyObject* fn) noexcept:
+    # A new reference to the function's qualified name, or NULL.
+    cdef PyObject* found = gm_function_qualname(fn)
+    if gm_likely(found != NULL):
+        incref(found)
+        return found
+    try:
+        name = getattr(<object>fn, "__qualname__", None)
+        if type(name) is not str:
+            name = type(<object>fn).__qualname__
+        Py_INCREF(name)
+        return <PyObject*>name
+    except BaseException:
+        return NULL
+
+
+cdef PyObject* end_with_exception(gm_g* g) noexcept:
+    # The exception that is set, as the result: a _Failure, or None for goexit.
+    cdef PyObject* t = NULL
+    cdef PyObject* v = NULL
+    cdef PyObject* tb = NULL
+    cdef _Failure f
+    PyErr_Fetch(&t, &v, &tb)
+    PyErr_NormalizeException(&t, &v, &tb)
+    if tb != NULL:
+        PyException_SetTraceback(v, tb)
+    try:
+        if t == <PyObject*>GoExit:
+            result = None
+        else:
+            f = _Failure.__new__(_Failure)
+            f.exc = <object>v
+            f.tb = <object>tb if tb != NULL else None
+            f.goid = g.goid
+            f.parent_goid = g.parent_goid
+            f.name = g_name(g)
+            g.flags |= GF_FAILED
+            result = f
+    except BaseException:
+        result = None                       # no memory to say it: L4's one hole
+    xdecref(t)
+    xdecref(v)
+    xdecref(tb)
+    Py_INCREF(result)
+    return <PyObject*>result
+
+
+cdef void ext_finish(gm_m* m, gm_g* g) noexcept:
+    # Wakes the joiners, runs the callbacks (inline, on this M; they may not park).
+    cdef gm_sudog* s
+    cdef PyObject* callbacks
+    gm_mu_lock(&all_mu)
+    while True:
+        s = waitq_get(&g.ext.waiters)
+        if s == NULL:
+            break
+        s.park.reason = WAKE_READY
+        goready(m, s.park.g, False)
+    callbacks = g.ext.callbacks
+    g.ext.callbacks = NULL
+    gm_mu_unlock(&all_mu)
+    if callbacks != NULL:
+        handle = <Goroutine>OBJ(g)
+        for fn in <list>callbacks:
+            run_callback(fn, handle)
+        decref(callbacks)
+
+
+cdef void run_callback(object fn, Goroutine handle) noexcept:
+    try:
+        fn(handle)
+    except BaseException as e:
+        call_excepthook(handle, e)
+
+
+cdef gm_gext* ext_of(gm_g* g) except NULL:
+    if g.ext == NULL:
+        g.ext = <gm_gext*>calloc(1, sizeof(gm_gext))
+        if g.ext == NULL:
+            raise MemoryError()
+    return g.ext
+
+
+cdef str g_name(gm_g* g):
+    cdef PyObject* name = NULL
+    if g.ext != NULL and g.ext.name != NULL:
+        return <str><object>g.ext.name
+    if g.fn == NULL:
+        return "?"
+    if PyUnicode_CheckExact(g.fn):
+        return <str><object>g.fn            # dead: goexit0 left the name
+    name = name_of(g.fn)
+    if name == NULL:
+        return "?"
+    found = <object>name
+    decref(name)
+    return found
+
+
+# ---- exceptions that nobody can read -------------------------------------------------------
+
+class Cancelled(BaseException):
+    """Raised in a goroutine that was cancelled, and by ``result()`` of one that ended so."""
+
+
+class GoExit(BaseException):
+    """Raised by goexit() to end the current goroutine; its finally blocks run."""
+
+
+@cython.final
+@cython.internal
+cdef class _Failure:
+    # The result of a G that raised. Outlives no handle: when it goes unread, excepthook hears.
+    cdef object exc
+    cdef object tb
+    cdef uint64_t goid
+    cdef uint64_t parent_goid
+    cdef str name
+    cdef bint read
+
+    def __del__(self):
+        cdef Goroutine ghost
+        if self.read or self.exc is None:
+            return
+        ghost = Goroutine.__new__(Goroutine)        # the handle is gone: one that looks like it
+        ghost.g.goid = self.goid
+        ghost.g.parent_goid = self.parent_goid
+        gm_store_u32_relaxed(&ghost.g.status, G_DEAD)
+        ghost.name = self.name
+        report(ghost, self)
+
+
+cdef void report(Goroutine handle, _Failure f) noexcept:
+    exc = f.exc
+    f.read = True
+    if isinstance(exc, (SystemExit, Cancelled)):
+        return
+    call_excepthook(handle, exc)
+
+
+cdef void call_excepthook(Goroutine handle, object exc) noexcept:
+    hook = default_excepthook
+    try:
+        import gmpx
+        hook = getattr(gmpx, "excepthook", default_excepthook)
+    except BaseException:
+        pass                                # the interpreter is going away
+    try:
+        hook(handle, exc)
+    except BaseException as e:
+        try:
+            default_excepthook(handle, e)
+            if hook is not default_excepthook:
+                default_excepthook(handle, exc)
+        except BaseException:
+            pass                            # stderr is closed: nobody to tell
+
+
+def default_excepthook(g, exc):
+    """default_excepthook(g, exc)
+    Prints ``goroutine N [name]:`` and the traceback to stderr: gmpx.excepthook's first value.
+
+    Called as ``excepthook(g, exc)`` for an exception that no one can retrieve any more: the
+    handle is gone unread, or was never kept. SystemExit and Cancelled go unreported. Assign to
+    ``gmpx.excepthook`` to replace it. Runs on the M that notices; it may not park.
+    """
+    import sys
+    import traceback
+    if sys is None or sys.stderr is None:
+        return
+    text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+    sys.stderr.write(f"goroutine {g.id} [{g.name}]:\n{text}")
+
+
+# ---- the handle ----------------------------------------------------------------------------
+
+cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")
+
+
+@cython.final
+cdef class Goroutine:
+    """A goroutine: the handle that ``go`` returns.
+
+    It may be kept or dropped; the goroutine runs either way. Any thread and any goroutine may
+    use it.
+    """
+
+    def __dealloc__(self):
+        xdecref(self.g.fn)
+        xdecref(self.g.args)
+        xdecref(self.g.ctx)
+        xdecref(self.g.wg)
+        if self.g.ext != NULL:
+            xdecref(self.g.ext.callbacks)
+            xdecref(self.g.ext.name)
+            free(self.g.ext)
+
+    def __init__(self):
+        raise TypeError("goroutines are made by gmpx.go")
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle a Goroutine")
+
+    def __repr__(self):
+        return f"<Goroutine {self.g.goid} {self.name} {self.status}>"
+
+    @property
+    def id(self):
+        """The id: an int, never reused. The main goroutine is 1."""
+        return self.g.goid
+
+    @property
+    def parent_id(self):
+        """Id of the goroutine that spawned this one; 0 if none did."""
+        return self.g.parent_goid
+
+    @property
+    def name(self):
+        """The name: settable; the function's qualified name by default."""
+        return g_name(&self.g)
+
+    @name.setter
+    def name(self, str value not None):
+        cdef gm_gext* ext = ext_of(&self.g)
+        cdef PyObject* old = ext.name
+        Py_INCREF(value)
+        ext.name = <PyObject*>value
+        xdecref(old)
+
+    @property
+    def status(self):
+        """One of "idle", "runnable", "running", "waiting", "dead"."""
+        return STATUS_NAMES[gm_load_u32_acquire(&self.g.status)]
+
+    @property
+    def wait_reason(self):
+        """What it waits for, in Go's words ("chan receive", "sleep" ...), or ""."""
+        cdef gm_park* pk = self.g.park
+        if gm_load_u32_acquire(&self.g.status) != G_WAITING or pk == NULL:
+            return ""
+        return pk.why.decode("ascii")
+
+    def done(self):
+        """done()
+        True if it has ended."""
+        return gm_load_u32_acquire(&self.g.status) == G_DEAD        # pairs with goexit0 (L3)
+
+    def join(self, timeout=None):
+        """join(timeout=None)
+        Waits until it has ended. Never raises what it raised.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RuntimeError: a goroutine that joins itself.
+
+        Blocks the calling goroutine, or the thread on a foreign thread.
+        """
+        if gm_load_u32_acquire(&self.g.status) == G_DEAD:
+            if timeout is not None:
+                deadline_of(timeout)        # bad input is bad whatever the state
+            return None
+        join_slow(self, timeout)
+
+    def result(self, timeout=None):
+        """result(timeout=None)
+        Waits until it has ended; returns the function's value or raises its exception.
+
+        The exception is raised with its own traceback. None after goexit().
+
+        Args:
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RuntimeError: the process was forked since, and it lives in the parent only.
+        """
+        cdef _Failure f
+        if gm_load_u32_acquire(&self.g.status) != G_DEAD or timeout is not None:
+            self.join(timeout)
+        if gm_unlikely(self.g.flags & (GF_FAILED | GF_FORKED)):
+            check_fork(self)
+            f = <_Failure>self._result
+            f.read = True
+            raise f.exc.with_traceback(f.tb)
+        return self._result
+
+    def exception(self, timeout=None):
+        """exception(timeout=None)
+        Waits until it has ended; returns the exception that it raised, or None.
+
+        Args, Raises: as ``join``.
+        """
+        cdef _Failure f
+        self.join(timeout)
+        check_fork(self)
+        if self.g.flags & GF_FAILED:
+            f = <_Failure>self._result
+            f.read = True
+            return f.exc
+        return None
+
+    def add_done_callback(self, fn):
+        """add_done_callback(fn)
+        Calls ``fn(handle)`` when it has ended; at once if it has already.
+
+        Callbacks run in the order of adding, on the thread that ends the goroutine; they may
+        not block in gmpx. What they raise goes to ``excepthook``.
+        """
+        cdef gm_gext* ext
+        if not callable(fn):
+            raise TypeError(f"callback must be callable, not {type(fn).__name__}")
+        if gm_load_u32_acquire(&self.g.status) == G_DEAD:
+            run_callback(fn, self)
+            return
+        ext = ext_of(&self.g)
+        if ext.callbacks == NULL:
+            found = []
+            Py_INCREF(found)
+            ext.callbacks = <PyObject*>found
+        (<list><object>ext.callbacks).append(fn)
+
+    def cancel(self, msg=None):
+        """cancel(msg=None)
+        Asks it to stop: raises Cancelled in it at its present or next park point.
+
+        One that has not started never runs. Delivered only by an operation that really parks,
+        by gosched and by sleep(0); calls before the delivery coalesce.
+
+        Returns:
+            False if it has ended already, else True.
+
+        Raises:
+            RuntimeError: for the main goroutine and for a foreign thread's.
+        """
+        if self.g.flags & GF_SYSTEM:
+            raise RuntimeError(f"{self!r} cannot be cancelled")
+        return g_cancel(&self.g)
+
+    def stack(self):
+        """stack()
+        Where a parked or running goroutine stands, as a ``traceback.StackSummary``.
+
+        Empty for one that has not started or has ended. That of a goroutine that runs on
+        another thread is a snapshot.
+        """
+        import traceback
+        return traceback.StackSummary.extract(
+            traceback.walk_stack(frame_of(&self.g)), capture_locals=False)
+
+
+cdef int join_slow(Goroutine self, timeout) except -1:
+    cdef int64_t deadline = deadline_of(timeout)
+    cdef gm_m* m = getm()
+    cdef gm_g* g = getg(m)
+    if g == &self.g:
+        raise RuntimeError(f"{self!r} cannot join itself")
+    if deadline == TRY_ONCE:
+        raise TimeoutError("join timed out")
+    wait_on(m, g, &ext_of(&self.g).waiters, b"goroutine join", deadline, "join")
+    return 0
+
+
+cdef int check_fork(Goroutine self) except -1:
+    if self.g.flags & GF_FORKED:
+        raise RuntimeError(f"{self!r} was left behind in the parent process by fork")
+    return 0
+
+
+cdef object frame_of(gm_g* g):
+    cdef gm_park* pk = g.park
+    cdef gm_m* m = gm_tls_m
+    import sys
+    if pk == NULL:
+        return None
+    if pk.gl != NULL:
+        return (<object>pk.gl).gr_frame
+    if m != NULL and m.curg == g:
+        return sys._getframe()
+    return sys._current_frames().get(pk.m.ident)
+
+
+cdef bint g_cancel(gm_g* g) noexcept:
+    cdef gm_park* pk = g.park
+    cdef uint64_t word
+    if gm_load_u32_acquire(&g.status) == G_DEAD:
+        return False
+    if pk == NULL:
+        g.flags |= GF_CANCELLED             # trampoline looks before it calls
+        return True
+    word = gm_load_u64_acquire(&pk.word)
+    if (word & 1) and park_win(pk, word):
+        pk.reason = WAKE_CANCEL
+        goready(gm_tls_m, g, False)
+    else:
+        g.flags |= GF_CANCEL                # gopark looks before it waits
+    return True
+
+
+cdef PyObject* raise_cancelled() noexcept:
+    PyErr_SetNone(<PyObject*>Cancelled)
+    return NULL

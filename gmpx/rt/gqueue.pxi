@@ -1,0 +1,106 @@
+# Queues of Gs beside the rings: intrusive FIFOs, the global queue and an M's inbox.
+#
+# Invariants
+#   Q1  A G is on one queue at a time and schedlink belongs to that queue's holder.
+#   Q2  The global queue is read and written under sched.lock; its length may be read without,
+#       as a hint (sched.runq_size is written under the lock).
+#   Q3  inbox is a stack: any thread pushes by CAS, the owner takes all by one exchange, so
+#       there is no ABA; what it takes it turns into arrival order.
+#   Q4  Who pushes to an inbox wakes the owner's note afterwards (N3).
+
+
+cdef inline void gq_put(gm_gq* q, gm_g* g) noexcept nogil:
+    g.schedlink = NULL
+    if q.tail != NULL:
+        q.tail.schedlink = g
+    else:
+        q.head = g
+    q.tail = g
+    q.n += 1
+
+
+cdef inline gm_g* gq_get(gm_gq* q) noexcept nogil:
+    cdef gm_g* g = q.head
+    if g != NULL:
+        q.head = g.schedlink
+        if q.head == NULL:
+            q.tail = NULL
+        q.n -= 1
+    return g
+
+
+# ---- the global queue: fresh Gs, under sched.lock ------------------------------------------
+
+cdef inline void glob_runq_put(gm_g* g) noexcept nogil:
+    gq_put(&sched.runq, g)
+    gm_store_i64_relaxed(&sched.runq_size, sched.runq.n)    # hint (Q2)
+
+
+cdef inline void glob_runq_put_batch(gm_g* first, gm_g* last, Py_ssize_t n) noexcept nogil:
+    # first .. last are linked already.
+    if sched.runq.tail != NULL:
+        sched.runq.tail.schedlink = first
+    else:
+        sched.runq.head = first
+    sched.runq.tail = last
+    sched.runq.n += n
+    gm_store_i64_relaxed(&sched.runq_size, sched.runq.n)    # hint (Q2)
+
+
+cdef gm_g* glob_runq_get(gm_p* p, Py_ssize_t most) noexcept nogil:
+    # Takes p's fair share of the global queue (Go's globrunqget): one to run, the others into
+    # p's ring. most: upper bound, 0 for none but the ring's. Called by p's owner with
+    # sched.lock held; the ring has room for half its size unless most is 1.
+    cdef Py_ssize_t n = sched.runq.n
+    cdef gm_g* g
+    if n == 0:
+        return NULL
+    n = min(n, n // max(gm_load_u32_relaxed(&sched.nprocs), 1) + 1)
+    if most > 0:
+        n = min(n, most)
+    n = min(n, GM_RUNQ_HALF)
+    g = gq_get(&sched.runq)
+    while n > 1:
+        n -= 1
+        runq_put_local(p, gq_get(&sched.runq))
+    gm_store_i64_relaxed(&sched.runq_size, sched.runq.n)    # hint (Q2)
+    return g
+
+
+cdef inline void runq_put_local(gm_p* p, gm_g* g) noexcept nogil:
+    # runq_put for a ring that has room: must not go to the global queue, whose lock is held.
+    cdef uint32_t t = gm_load_u32_relaxed(&p.runq_tail)
+    if t - gm_load_u32_acquire(&p.runq_head) >= GM_RUNQ_SLOTS:
+        fatal("glob_runq_get: the ring is full")
+    gm_store_ptr_relaxed(&p.runq[t & (GM_RUNQ_SLOTS - 1)].g, g)
+    gm_store_u32_release(&p.runq_tail, t + 1)               # as in runq_put (R1)
+
+
+# ---- the inbox: started Gs, woken by another thread ---------------------------------------
+
+cdef inline void inbox_push(gm_ptr* inbox, gm_g* g) noexcept nogil:
+    cdef void* head
+    while True:
+        head = gm_load_ptr_relaxed(inbox)
+        g.schedlink = <gm_g*>head
+        if gm_cas_ptr_seqcst(inbox, head, g):   # releases g; pairs with the exchange below
+            return
+
+
+cdef inline bint inbox_empty(gm_ptr* inbox) noexcept nogil:
+    return gm_load_ptr_seqcst(inbox) == NULL
+
+
+cdef void inbox_drain(gm_ptr* inbox, gm_gq* into) noexcept nogil:
+    cdef gm_g* g = <gm_g*>gm_exchange_ptr_acqrel(inbox, NULL)   # acquires all pushes (Q3)
+    cdef gm_g* prev = NULL
+    cdef gm_g* next
+    while g != NULL:                            # newest first: reverse
+        next = g.schedlink
+        g.schedlink = prev
+        prev = g
+        g = next
+    while prev != NULL:
+        next = prev.schedlink
+        gq_put(into, prev)
+        prev = next

@@ -1,0 +1,219 @@
+# shutdown, interpreter exit and fork.
+#
+# Shutdown cancels every live goroutine but main's and foreign threads', runs the scheduler
+# until they have ended, then stops the worker Ms one by one. Anything of it may be cut short by
+# the time-out; the runtime then goes on as it is. At interpreter exit it is cut short after
+# EXIT_NS: what is left is abandoned where it stands. Abandoned greenlets are never resumed nor
+# freed: freeing a suspended greenlet throws into it.
+#
+# Fork: the child has one thread. All state about other threads is forgotten, not freed, since
+# it may have been half-way through a change; the forking G becomes goroutine 1 on an M0 of its
+# own. The parent takes the runtime's locks across the fork, so that the child's copies of what
+# they guard are whole.
+
+cdef enum:
+    EXIT_NS = 1000000000
+    EXIT_STOP_NS = 300000000
+
+
+def shutdown(timeout=None):
+    """shutdown(timeout=None)
+    Stops the runtime: parked goroutines get Cancelled, queued ones never run, all Ms end.
+
+    It starts anew at the next ``go``.
+
+    Args:
+        timeout: seconds to wait for goroutines to end; None waits for ever.
+
+    Raises:
+        TimeoutError: some have not ended in time; they keep running.
+        RuntimeError: called from a goroutine other than main, or a foreign thread.
+    """
+    cdef int64_t deadline = deadline_of(timeout)
+    cdef gm_m* m = gm_tls_m
+    if m == NULL and m0_machine == NULL:
+        return None                         # nothing has ever run
+    m = getm()
+    if m.kind != M_MAIN or m.curg != m.g_main:
+        raise RuntimeError("shutdown() belongs to the main goroutine")
+    if deadline == TRY_ONCE:
+        deadline = gm_nanotime()
+    gm_store_u32_seqcst(&sched.stopping, 1)
+    try:
+        cancel_all(m, deadline)
+        stop_ms(m, deadline)
+        reap_all(m)
+        sigint_restore()
+    finally:
+        gm_store_u32_seqcst(&sched.stopping, 0)
+
+
+cdef int cancel_all(gm_m* m, int64_t deadline) except -1:
+    # Cancels whatever lives until nothing does. New Gs that finally blocks spawn count too.
+    cdef list live
+    while True:
+        live = [g for g in live_goroutines() if not (<Goroutine>g).g.flags & GF_SYSTEM]
+        if not live:
+            return 0
+        for g in live:
+            g_cancel(&(<Goroutine>g).g)
+        # join in short steps: a G may be busy on another M, and more may come
+        for g in live:
+            join_until(m, <Goroutine>g, deadline)
+
+
+cdef int join_until(gm_m* m, Goroutine g, int64_t deadline) except -1:
+    if gm_load_u32_acquire(&g.g.status) != G_DEAD:
+        wait_on(m, getg(m), &ext_of(&g.g).waiters, b"shutdown", deadline, "shutdown")
+    return 0
+
+
+cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
+    # Asks every worker M to end and waits for that. No G lives, so they are asleep or about to.
+    cdef gm_m* other
+    gm_lock_acquire(&sched.lock)
+    other = allm
+    while other != NULL:
+        if other.kind == M_WORKER:
+            gm_store_u32_seqcst(&other.stop, 1)
+            note_wakeup(&other.note)                    # W5
+        other = other.all_next
+    gm_lock_release(&sched.lock)
+    while gm_load_u32_seqcst(&sched.nm) > 0:
+        # Threads end within microseconds; they need the GIL for it.
+        if deadline >= 0 and gm_nanotime() >= deadline:
+            raise TimeoutError("shutdown timed out: a thread of the runtime is busy")
+        nap()
+    return 0
+
+
+cdef int nap() except -1:
+    import time
+    time.sleep(0.0002)
+    return 0
+
+
+cdef int reap_all(gm_m* m) except -1:
+    # M0's idle workers go too; its g0 stays.
+    if m.idle_workers != NULL:
+        m.reap = m.nidle
+        m.reaper = greenlet_current()
+        m.curg = NULL
+        switch_to(m.g0)
+        m.curg = m.g_main
+    return 0
+
+
+def _at_exit():
+    """_at_exit()
+    Interpreter exit: as shutdown, for at most a second or so; then goroutines are abandoned."""
+    cdef gm_m* m = gm_tls_m
+    cdef int64_t deadline
+    if m0_machine == NULL:
+        return
+    if m == NULL or m.kind != M_MAIN or m.curg != m.g_main:
+        return
+    gm_store_u32_seqcst(&sched.stopping, 1)
+    try:
+        deadline = gm_nanotime() + EXIT_NS
+        try:
+            cancel_all(m, deadline)
+        except TimeoutError:
+            pass
+        try:
+            stop_ms(m, max(deadline, gm_nanotime()) + EXIT_STOP_NS
+                    if gm_load_u32_relaxed(&sched.nm) else deadline)
+        except TimeoutError:
+            pass
+    except KeyboardInterrupt:
+        pass                                # the user will not wait
+
+
+# ---- fork ----------------------------------------------------------------------------------
+
+def _before_fork():
+    """_before_fork()
+    Takes the runtime's locks, in their order."""
+    gm_lock_acquire(&timers.lock)
+    gm_lock_acquire(&sched.lock)
+
+
+def _after_fork_parent():
+    """_after_fork_parent()
+    Gives them back."""
+    gm_lock_release(&sched.lock)
+    gm_lock_release(&timers.lock)
+
+
+def _after_fork_child():
+    """_after_fork_child()
+    Starts the runtime anew around the thread and the goroutine that forked."""
+    global allm, m0_machine, main_ident, gm_tls_m
+    cdef gm_m* m = gm_tls_m
+    cdef gm_g* g
+    cdef gm_g* next
+    cdef gm_g* me = m.curg if m != NULL else NULL
+    cdef uint32_t i
+    cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
+    gm_lock_init(&sched.lock)
+    gm_lock_init(&timers.lock)
+    main_ident = PyThread_get_thread_ident()
+    # Every other goroutine is dead, without its finally blocks.
+    g = all_gs.head
+    while g != NULL:
+        next = g.all_next
+        if g != me:
+            all_unlink(g)
+            g.flags |= GF_FORKED
+            g.park = NULL
+            gm_store_u32_release(&g.status, G_DEAD)
+            # its reference stays with the queues and greenlets that are forgotten with it
+        g = next
+    sched_reset()
+    timers.n = 0
+    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
+    for i in range(gm_load_u32_relaxed(&sched.nallp)):
+        p_reset(allp[i])
+    allm = NULL
+    m0_machine = NULL
+    if m != NULL:
+        adopt_m0(m, me)
+    if n > 0:
+        gm_store_u32_relaxed(&sched.nprocs, 0)
+        procresize(n)
+    if m != NULL:
+        gm_lock_acquire(&sched.lock)
+        acquire_p(m, pid_get())
+        gm_lock_release(&sched.lock)
+
+
+cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
+    # The forking thread's M becomes M0, its current G goroutine 1.
+    global allm, m0_machine
+    cdef PyObject* root
+    m.kind = M_MAIN
+    m.id = 0
+    m.p = NULL
+    m.nextp = NULL
+    m.readynext = NULL
+    m.ready.head = m.ready.tail = NULL
+    m.ready.n = 0
+    gm_exchange_ptr_acqrel(&m.inbox, NULL)
+    m.blocked = m.pwaiting = m.spinning = m.rescue = False
+    gm_store_u32_relaxed(&m.stop, 0)
+    m.all_next = m.all_prev = NULL
+    allm = m
+    m.handoff = m.after = NULL
+    m0_machine = m.obj
+    incref(m.obj)
+    if me == NULL:
+        return 0
+    m.g_main = me
+    m.g_self = OBJ(me)
+    me.goid = 1
+    me.flags |= GF_SYSTEM
+    if m.g0 == NULL:                        # a foreign thread had none
+        m.g0 = greenlet_new(g0_callable, NULL)
+        if m.g0 == NULL:
+            raise MemoryError()
+    return 0

@@ -1,0 +1,215 @@
+# Parking: gopark, goready and the park word (proc.go: gopark, goready; chan.go's sudog).
+#
+# A wait is: park_arm, put sudogs on wait queues, gopark, take the sudogs off again.
+#
+# Invariants
+#   K1  word is odd from park_arm to the one CAS that wins it. Only the owner makes it odd.
+#   K2  The winner alone writes reason, then readies the G; the inbox's CAS (or the M itself)
+#       publishes both to the owner.
+#   K3  A waker that comes between park_arm and the switch does no harm: only the owner M
+#       resumes the G, from its own scheduler, which it has not yet reached.
+#   K4  When gopark has returned, word is even: a stale sudog or timer can win nothing.
+#   K5  gl is the greenlet that is current when the G parks, which may be a child of the
+#       worker's made by user code. It is what is resumed.
+
+
+cdef inline uint64_t park_arm(gm_park* pk, const char* why) noexcept nogil:
+    cdef uint64_t w = gm_load_u64_relaxed(&pk.word) + 1     # our own while even (K1)
+    if GMPX_DEBUG and not (w & 1):
+        fatal("park_arm: already parked")
+    pk.why = why
+    gm_store_u32_relaxed(&pk.g.status, G_WAITING)           # a label; K1 orders the wake-ups
+    pk.armed = w
+    gm_store_u64_relaxed(&pk.word, w)                       # published by the queue's guard
+    return w
+
+
+cdef inline bint park_win(gm_park* pk, uint64_t word) noexcept nogil:
+    return gm_cas_u64_acqrel(&pk.word, word, word + 1)      # K1, K2
+
+
+cdef inline void goready(gm_m* m, gm_g* g, bint next) noexcept nogil:
+    # Makes a won G runnable on its own M. m: the calling M, or NULL. next: take Go's runnext
+    # slot, so that the two ends of a channel share a time slice.
+    cdef gm_m* owner = g.park.m
+    gm_store_u32_relaxed(&g.status, G_RUNNABLE)
+    if owner == m:
+        counters(m).readied += 1
+        if not next:
+            gq_put(&m.ready, g)
+            return
+        if m.readynext != NULL:
+            gq_put(&m.ready, m.readynext)                   # kicked to the tail, as in runqput
+        m.readynext = g
+        return
+    if m != NULL:
+        counters(m).readied += 1
+    inbox_push(&owner.inbox, g)
+    note_wakeup(&owner.note)                                # Q4
+
+
+# ---- wait queues: FIFO lists of sudogs, guarded by the object that holds them --------------
+
+cdef inline void waitq_put(gm_waitq* q, gm_sudog* s) noexcept nogil:
+    s.next = NULL
+    s.prev = q.last
+    if q.last != NULL:
+        q.last.next = s
+    else:
+        q.first = s
+    q.last = s
+    s.queue = q
+
+
+cdef inline void waitq_remove(gm_waitq* q, gm_sudog* s) noexcept nogil:
+    # No-op when a waker has taken s off already.
+    if s.queue == NULL:
+        return
+    if s.prev != NULL:
+        s.prev.next = s.next
+    else:
+        q.first = s.next
+    if s.next != NULL:
+        s.next.prev = s.prev
+    else:
+        q.last = s.prev
+    s.queue = NULL
+
+
+cdef inline gm_sudog* waitq_get(gm_waitq* q) noexcept nogil:
+    # Takes the first waiter whose park can be won, and wins it. Those that lost to another
+    # waker are dropped: their owner finds queue == NULL.
+    cdef gm_sudog* s
+    while True:
+        s = q.first
+        if s == NULL:
+            return NULL
+        q.first = s.next
+        if q.first != NULL:
+            q.first.prev = NULL
+        else:
+            q.last = NULL
+        s.queue = NULL
+        if gm_likely(park_win(s.park, s.word)):
+            return s
+
+
+cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, const char* why) noexcept nogil:
+    # The single wait's sudog, on q.
+    cdef gm_sudog* s = &g.park.sudog
+    s.park = g.park
+    s.elem = NULL
+    s.ok = False
+    s.word = park_arm(g.park, why)
+    waitq_put(q, s)
+    return s
+
+
+# ---- gopark --------------------------------------------------------------------------------
+
+cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) except -1:
+    # Gives the M away until a waker wins g's park word. The caller has armed the park.
+    # deadline: CLOCK_MONOTONIC nanoseconds, < 0 for none. Returns WAKE_*; the caller takes its
+    # sudogs off and raises what is to be raised (park_raise). -1: an exception was thrown into
+    # the greenlet from outside.
+    cdef gm_park* pk = g.park
+    cdef int r
+    counters(m).parked += 1
+    if gm_unlikely(m.kind == M_FOREIGN):
+        return park_foreign(m, g, deadline)
+    if deadline >= 0:
+        pk.timer.when = deadline
+        pk.timer.park = pk
+        pk.timer.word = pk.armed
+        if timer_add(&pk.timer) < 0:
+            deadline = -1
+            if park_win(pk, pk.armed):
+                gm_store_u32_relaxed(&g.status, G_RUNNING)
+                return WAKE_NOMEM
+    r = park_m(m, g)
+    if deadline >= 0:
+        timer_stop(&pk.timer)
+    if gm_unlikely(m.resignal) and g == m.g_main:
+        m.resignal = False
+        PyErr_SetInterruptEx(SIGINT)
+    if gm_unlikely(r < 0):
+        return -1
+    return pk.reason
+
+
+cdef int park_m(gm_m* m, gm_g* g) except -1:
+    # Runs others until g is resumed (Go's park_m: the scheduler's side of a park).
+    cdef gm_park* pk = g.park
+    cdef gm_g* next
+    cdef int r
+    m.curg = NULL
+    next = schedule(m, NULL)
+    if next == g:
+        execute(m, g)                       # nobody else came: no switch at all
+        return 0
+    pk.gl = greenlet_current()              # K5
+    if gm_unlikely(pk.gl == NULL):
+        fatal("park_m: greenlet has been shut down under a running goroutine")
+    if gm_unlikely(next == NULL):
+        r = switch_to(m.g0)                 # the M stops and leaves g behind: for good
+    else:
+        r = transfer(m, next)
+    if gm_unlikely(r < 0):
+        return park_broken(m, g)
+    decref(pk.gl)
+    pk.gl = NULL
+    return 0
+
+
+cdef int park_broken(gm_m* m, gm_g* g) except -1:
+    # An exception was thrown into the parked greenlet from outside. The G goes on with it.
+    if park_win(g.park, g.park.armed):
+        execute(m, g)
+    xdecref(g.park.gl)
+    g.park.gl = NULL
+    return -1
+
+
+cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) except -1:
+    # A foreign thread sleeps on its note; its G comes back through the inbox like any other.
+    cdef gm_park* pk = g.park
+    cdef PyThreadState* ts
+    cdef int64_t left = -1
+    ts = PyEval_SaveThread()
+    while True:
+        note_clear(&m.note)
+        if not inbox_empty(&m.inbox):
+            note_cancel(&m.note)
+            break
+        if deadline >= 0:
+            left = max(deadline - gm_nanotime(), 0)
+            if left == 0:
+                if park_win(pk, pk.armed):
+                    note_cancel(&m.note)
+                    pk.reason = WAKE_TIMEOUT
+                    break
+                deadline = left = -1        # a waker has won: its push is on the way
+        note_sleep(&m.note, left, False)
+    PyEval_RestoreThread(ts)
+    gm_exchange_ptr_acqrel(&m.inbox, NULL)
+    gm_store_u32_relaxed(&g.status, G_RUNNING)
+    return pk.reason
+
+
+cdef int park_raise(gm_m* m, int reason, str what) except -1:
+    # Raises what a park ended with, unless that is WAKE_READY.
+    cdef object exc
+    if reason == WAKE_READY:
+        return 0
+    if reason == WAKE_TIMEOUT:
+        raise TimeoutError(what + " timed out")
+    if reason == WAKE_CANCEL:
+        raise Cancelled()
+    if reason == WAKE_NOMEM:
+        raise MemoryError()
+    if m.interrupt == NULL:
+        raise KeyboardInterrupt()
+    exc = <object>m.interrupt
+    xdecref(m.interrupt)
+    m.interrupt = NULL
+    raise exc

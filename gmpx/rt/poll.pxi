@@ -1,0 +1,325 @@
+# How Ms sleep and are woken (proc.go: stopm, startm, wakep; sysmon's role is the poller's here).
+#
+# A sleeping M is on sched.midle. One of the sleepers is the poller: it sleeps with a time-out,
+# until the next timer is due or, while sched.watch is set, for POLL_NS, after which it looks
+# for a P that has fresh Gs and has not ticked for STALL_NS and runs them itself.
+#
+# Why no wake-up is lost (each pair is store, full barrier, load on both sides):
+#   W1  Work in the global queue. Publisher: puts it under sched.lock, then wake_p takes
+#       sched.lock and looks for a sleeper. Sleeper: under sched.lock looks at the queue and goes
+#       on midle in one critical section. The lock orders the two sections.
+#   W2  A G for a given M. goready: pushes to the inbox (CAS), then note_wakeup (RMW). stop_m:
+#       note_clear (RMW), then looks at the inbox, then sleeps.
+#   W3  A timer that comes before all others. timer_add: writes next_when (seqcst), then reads
+#       poll_until. Poller: writes poll_until (seqcst), then reads next_when, then sleeps. When
+#       there is no poller, an M that goes to sleep becomes it; an M that runs checks timers in
+#       schedule; the poller that leaves for work passes the role on to a sleeper.
+#   W4  Fresh Gs on a P's own ring need no wake-up while their P moves: its owner comes to them.
+#       For a P that stands still there is the poller. GIL build: `go` reads watch under the GIL
+#       after its put, and poll_disarm clears it under the GIL after a look at all the queues.
+#       Free-threaded build: `go` wakes as Go does (wake_p), and the last spinner rechecks all
+#       rings after it has given up nmspinning (stop_m).
+#   W5  stop, nextp, a P for an M that waits for one: written before note_wakeup, read after
+#       note_clear or under sched.lock.
+#
+# Rejected: waking an M for each spawn on a GIL build. Spreading tiny pure-Python tasks over
+# threads that share a GIL made them up to 2.1 times slower (design.md).
+
+cdef enum:
+    POLL_NS = 5000000           # how often the poller looks while watch is set
+    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long
+    POLLS_TO_DISARM = 20        # looks in a row that saw nothing queued
+    HOUSEKEEP_NS = 1000000000   # how often a sleeping M looks for signals, surplus workers
+
+
+# ---- sleeping ------------------------------------------------------------------------------
+
+cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
+    # Nothing to do: gives up the P, sleeps until woken (Go's stopm, and the part of findRunnable
+    # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
+    cdef bint was_spinning = m.spinning
+    cdef bint poller
+    cdef int r
+    note_clear(&m.note)                                 # W2: from here on a push wakes us
+    gm_lock_acquire(&sched.lock)
+    if m.p != NULL:
+        if sched.runq.n > 0 and m.p.id < <int32_t>gm_load_u32_relaxed(&sched.nprocs):
+            out[0] = glob_runq_get(m.p, 0)              # W1
+            gm_lock_release(&sched.lock)
+            note_cancel(&m.note)
+            spin_end(m)
+            return WORK_FOUND
+        release_p(m)
+    if sched.runq.n > 0 and sched.pidle != NULL:        # W1, for an M that came without a P
+        acquire_p(m, pid_get())
+        gm_lock_release(&sched.lock)
+        note_cancel(&m.note)
+        return WORK_FOUND
+    mput(m)
+    gm_lock_release(&sched.lock)
+    if was_spinning:
+        # Go's delicate dance: give up spinning, then look at every ring again (W4).
+        m.spinning = False
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
+        if GM_FREE_THREADED and recheck_runqs(m):
+            return WORK_FOUND
+    counters(m).m_parks += 1
+    poller = gm_cas_ptr_seqcst(&sched.poller, NULL, m)
+    r = sleep_m(m, poller)
+    counters(m).m_wakes += 1
+    gm_lock_acquire(&sched.lock)
+    wake_m(m)
+    gm_lock_release(&sched.lock)
+    if gm_load_u32_acquire(&m.stop):
+        return WORK_STOP
+    if r == 0 and poller and poll_stalled(m, out):
+        return WORK_FOUND
+    if r < 0 or (m.housekeep_at != 0 and gm_nanotime() >= m.housekeep_at):
+        return WORK_HOUSEKEEP
+    if m.idle_polls >= POLLS_TO_DISARM:
+        m.idle_polls = 0
+        return WORK_DISARM
+    return WORK_FOUND
+
+
+cdef bint recheck_runqs(gm_m* m) noexcept nogil:
+    # On midle, note cleared. True: took a P and spins again because some ring has work.
+    cdef uint32_t i
+    for i in range(gm_load_u32_acquire(&sched.nallp)):
+        if not runq_empty(allp[i]):
+            gm_lock_acquire(&sched.lock)
+            wake_m(m)
+            if m.p == NULL and sched.pidle != NULL:
+                acquire_p(m, pid_get())
+            if m.p != NULL:
+                gm_lock_release(&sched.lock)
+                note_cancel(&m.note)
+                m.spinning = True
+                gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+                return True
+            mput(m)
+            gm_lock_release(&sched.lock)
+            return False
+    return False
+
+
+cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
+    # On midle, note cleared. Returns note_sleep's answer; the poller's role is laid down.
+    cdef int64_t until = INT64_MAX
+    cdef int r
+    m.housekeep_at = 0
+    if m.kind == M_MAIN or m.nidle > IDLE_WORKERS:
+        # Surplus workers are let go one second at a time. And a signal that lands between the
+        # last look and the semaphore's system call does not interrupt it (CPython's own lock
+        # waits share this gap): M0 looks again in a second.
+        until = m.housekeep_at = gm_nanotime() + HOUSEKEEP_NS
+    if poller:
+        until = min(until, poll_deadline())
+    if not inbox_empty(&m.inbox) or gm_load_u32_seqcst(&m.stop):    # W2, W5
+        note_cancel(&m.note)
+        r = 1
+    elif until == INT64_MAX:
+        r = note_sleep(&m.note, -1, False)
+    else:
+        r = note_sleep(&m.note, max(until - gm_nanotime(), 0), m.kind == M_MAIN)
+    if poller:
+        gm_store_i64_relaxed(&sched.poll_until, 0)      # no poller: see poll_wake_before
+        gm_store_ptr_release(&sched.poller, NULL)       # pairs with the CAS of the next one
+    return r
+
+
+cdef int64_t poll_deadline() noexcept nogil:
+    # W3: poll_until is written before next_when is read for the last time.
+    cdef int64_t until, when
+    while True:
+        until = gm_load_i64_seqcst(&timers.next_when)
+        if gm_load_u32_seqcst(&sched.watch):
+            until = min(until, gm_nanotime() + POLL_NS)
+        gm_store_i64_seqcst(&sched.poll_until, until)
+        when = gm_load_i64_seqcst(&timers.next_when)
+        if when >= until:
+            return until
+
+
+cdef void poll_wake_before(int64_t when) noexcept nogil:
+    # A timer or the watch wants the poller sooner (W3). Without a poller nobody sleeps with a
+    # time-out: whoever goes to sleep next becomes it. poll_until is 0 then.
+    cdef gm_m* m
+    if gm_load_i64_seqcst(&sched.poll_until) <= when:
+        return
+    gm_lock_acquire(&sched.lock)
+    m = <gm_m*>gm_load_ptr_seqcst(&sched.poller)
+    if m != NULL:
+        note_wakeup(&m.note)
+    gm_lock_release(&sched.lock)
+
+
+cdef void poll_pass_on(gm_m* m) noexcept nogil:
+    # m leaves for work and there is no poller: wakes a sleeper, which becomes it (W3, W4).
+    if gm_load_ptr_relaxed(&sched.poller) != NULL:
+        return
+    if gm_load_i64_relaxed(&timers.next_when) == INT64_MAX and not gm_load_u32_relaxed(&sched.watch):
+        return
+    gm_lock_acquire(&sched.lock)
+    if sched.midle != NULL:
+        note_wakeup(&sched.midle.note)
+        gm_lock_release(&sched.lock)
+        return
+    gm_lock_release(&sched.lock)
+    if gm_load_u32_relaxed(&sched.watch):
+        new_m(NULL)
+
+
+# ---- the poller's look at stalled Ps -------------------------------------------------------
+
+cdef bint poll_stalled(gm_m* m, gm_g** out) noexcept nogil:
+    # True: m holds a P and out[0] is a G taken from a P that stands still, or from the global
+    # queue that no one comes to.
+    cdef uint32_t i, taken
+    cdef gm_p* p
+    cdef gm_p* victim = NULL
+    cdef bint queued = gm_load_i64_relaxed(&sched.runq_size) > 0
+    cdef bint moving = False
+    cdef int64_t now
+    cdef uint64_t tick
+    if not gm_load_u32_relaxed(&sched.watch):
+        return False
+    now = gm_nanotime()
+    for i in range(gm_load_u32_acquire(&sched.nallp)):
+        p = allp[i]
+        if gm_load_ptr_acquire(&p.m) == NULL:
+            continue
+        tick = gm_load_u64_relaxed(&p.sched_tick)
+        if tick != p.seen_tick:
+            p.seen_tick = tick
+            p.seen_at = now
+            moving = True
+        elif now - p.seen_at < STALL_NS:
+            moving = True
+        if runq_len(p) > 0:
+            queued = True
+            if now - p.seen_at >= STALL_NS:
+                victim = p
+    if not queued:
+        m.idle_polls += 1
+        return False
+    m.idle_polls = 0
+    if victim == NULL and (moving or gm_load_i64_relaxed(&sched.runq_size) == 0):
+        return False
+    gm_lock_acquire(&sched.lock)
+    if m.p == NULL:
+        acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
+    if victim == NULL:
+        out[0] = glob_runq_get(m.p, 0)
+    m.rescue = m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
+    gm_lock_release(&sched.lock)
+    if victim != NULL:
+        out[0] = runq_steal(m.p, victim, &taken)
+        if out[0] != NULL:
+            counters(m).steals += 1
+            counters(m).stolen += taken
+    if out[0] == NULL:
+        gm_lock_acquire(&sched.lock)
+        release_p(m)
+        gm_lock_release(&sched.lock)
+        return False
+    poll_pass_on(m)
+    return True
+
+
+cdef inline void poll_spawned() noexcept:
+    # `go` on a GIL build, GIL held, after its put: makes sure that somebody watches (W4).
+    if gm_unlikely(gm_load_u32_relaxed(&sched.watch) == 0):
+        poll_arm()
+
+
+cdef void poll_arm() noexcept:
+    gm_store_u32_seqcst(&sched.watch, 1)
+    if gm_load_ptr_seqcst(&sched.poller) != NULL:
+        poll_wake_before(0)
+    elif gm_load_u32_relaxed(&sched.nmidle) == 0:
+        new_m(NULL)
+    else:
+        poll_pass_on(NULL)
+
+
+cdef void poll_disarm() noexcept:
+    # GIL held, so no `go` is between its put and its look at watch (W4).
+    cdef uint32_t i
+    if gm_load_i64_relaxed(&sched.runq_size) > 0:
+        return
+    for i in range(gm_load_u32_relaxed(&sched.nallp)):
+        if not runq_empty(allp[i]):
+            return
+    gm_store_u32_seqcst(&sched.watch, 0)
+
+
+# ---- waking --------------------------------------------------------------------------------
+
+cdef void wake_p() noexcept nogil:
+    # Work was published: sees to it that an M looks for it, if there is an idle P and no M
+    # spins already (Go's wakep). StoreLoad: the caller's put, then this CAS (W1, W4).
+    cdef gm_p* p
+    if gm_load_u32_seqcst(&sched.npidle) == 0:
+        return
+    if gm_load_u32_seqcst(&sched.nmspinning) != 0 or not gm_cas_u32_seqcst(&sched.nmspinning, 0, 1):
+        return
+    gm_lock_acquire(&sched.lock)
+    p = pid_get()
+    if p == NULL:
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
+        gm_lock_release(&sched.lock)
+        return
+    start_m(p)
+
+
+cdef void start_m(gm_p* p) noexcept nogil:
+    # Gives p to a sleeping M or to a new one, which starts out spinning (the caller has counted
+    # it in nmspinning). sched.lock is held and left here.
+    cdef gm_m* m = sched.midle
+    if m != NULL:
+        midle_remove(m)
+        m.nextp = p
+        m.spinning = True
+        note_wakeup(&m.note)
+        gm_lock_release(&sched.lock)
+        return
+    gm_lock_release(&sched.lock)
+    if not new_m(p):
+        gm_lock_acquire(&sched.lock)
+        pid_put(p)
+        gm_lock_release(&sched.lock)
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
+
+
+# ---- midle: under sched.lock ---------------------------------------------------------------
+
+cdef void mput(gm_m* m) noexcept nogil:
+    m.idle_prev = NULL
+    m.idle_next = sched.midle
+    if sched.midle != NULL:
+        sched.midle.idle_prev = m
+    sched.midle = m
+    m.blocked = True
+    gm_fetch_add_u32_relaxed(&sched.nmidle, 1)
+
+
+cdef void midle_remove(gm_m* m) noexcept nogil:
+    if not m.blocked:
+        return
+    if m.idle_prev != NULL:
+        m.idle_prev.idle_next = m.idle_next
+    else:
+        sched.midle = m.idle_next
+    if m.idle_next != NULL:
+        m.idle_next.idle_prev = m.idle_prev
+    m.blocked = False
+    gm_fetch_add_u32_relaxed(&sched.nmidle, <uint32_t>-1)
+
+
+cdef void wake_m(gm_m* m) noexcept nogil:
+    # m itself, awake: leaves midle and takes the P that came with the wake-up.
+    midle_remove(m)
+    if m.nextp != NULL:
+        acquire_p(m, m.nextp)
+        m.nextp = NULL

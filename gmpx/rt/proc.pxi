@@ -1,0 +1,354 @@
+# The scheduler: who runs next on this M (proc.go: schedule, findRunnable, execute, stealWork).
+#
+# Order of search in schedule: the global queue every 61st tick; readynext; then the M's ready
+# Gs and the P's fresh ones in turns; then find_runnable: global queue, other Ps' rings, sleep.
+#
+# Invariants
+#   S1  Only the M itself runs schedule, with the GIL held and curg NULL.
+#   S2  A G that schedule returns is on no queue; the caller runs it (execute, transfer) at once.
+#   S3  Fresh Gs (park NULL) come from rings and the global queue; started Gs (park set) from
+#       readynext, ready and inbox of their own M, and are never anywhere else (design: a
+#       greenlet never changes threads).
+#   S4  Neither kind starves. When ready and the ring both have work they take turns of at most
+#       TURN_SLOTS Gs; a turn of fresh Gs also ends after TURN_NS, so that a woken G waits for a
+#       few long tasks at most. readynext goes first at most STREAK times in a row.
+#   S5  An M that gives up its P looks at every source of work afterwards (find_runnable), and
+#       one that publishes work looks for sleepers afterwards: see rt/poll.pxi for the pairs.
+#
+# Why turns and not one by one: a fan-out whose spawner joins each handle would pay two
+# switches per task; with turns of 16 the spawner wakes to find 16 done (measured: 12 against
+# 250 ns a task).
+
+cdef enum:
+    FAIR_TICKS = 61             # Go's schedtick % 61
+    TURN_READY = 0
+    TURN_FRESH = 1
+    TURN_SLOTS = 16
+    TURN_NS = 20000
+    STREAK = 64
+    SPIN_ROUNDS = 4             # Go's stealTries
+    SPIN_PAUSES = 30            # Go's procyield(30)
+
+
+cdef inline gm_counters* counters(gm_m* m) noexcept nogil:
+    return &m.p.count if m.p != NULL else &m.count
+
+
+cdef inline void execute(gm_m* m, gm_g* g) noexcept nogil:
+    # g's code runs from here on. On whose stack is the caller's business.
+    gm_store_u32_relaxed(&g.status, G_RUNNING)
+    m.curg = g
+    # the owner's own counter; the poller reads it to see whether this P still moves
+    gm_store_u64_relaxed(&m.p.sched_tick, gm_load_u64_relaxed(&m.p.sched_tick) + 1)
+
+
+cdef inline gm_g* schedule(gm_m* m, gm_worker* w) noexcept:
+    # Picks the next G. w: the worker that asks on its own behalf (its last G has ended), NULL
+    # when a parking G asks. Blocks the thread, without the GIL, until there is one. NULL only
+    # for w or g0: the M is to stop.
+    cdef gm_p* p = m.p
+    cdef gm_g* g
+    cdef uint64_t tick
+    if gm_unlikely(p == NULL):
+        return find_runnable(m, w)
+    tick = gm_load_u64_relaxed(&p.sched_tick)
+    if gm_unlikely(tick % FAIR_TICKS == 0):
+        g = schedule_fair(m)
+        if g != NULL:
+            return g
+        if m.p == NULL:
+            return find_runnable(m, w)
+        p = m.p
+    if gm_unlikely(gm_load_i64_relaxed(&timers.next_when) != INT64_MAX):
+        timers_check(m, tick)
+    if gm_unlikely(gm_load_ptr_relaxed(&m.inbox) != NULL):     # a hint; the drain acquires
+        inbox_drain(&m.inbox, &m.ready)
+    g = local_next(m, p)
+    if gm_likely(g != NULL):
+        return g
+    return find_runnable(m, w)
+
+
+cdef inline gm_g* local_next(gm_m* m, gm_p* p) noexcept nogil:
+    cdef gm_g* g = m.readynext
+    if g != NULL:
+        if gm_likely(m.next_streak < STREAK or (m.ready.head == NULL and runq_len(p) == 0)):
+            m.next_streak += 1
+            m.readynext = NULL
+            return g
+        gq_put(&m.ready, g)                                     # S4
+        m.readynext = NULL
+    m.next_streak = 0
+    if m.ready.head == NULL:
+        # A turn of ready Gs that ran out is over: the fresh get theirs in full.
+        m.turn = TURN_FRESH
+        m.turn_left = TURN_SLOTS
+        m.turn_start = 0
+        return runq_get(p)
+    return take_turn(m, p)
+
+
+cdef gm_g* take_turn(gm_m* m, gm_p* p) noexcept nogil:
+    # ready has work and the ring may (S4).
+    cdef gm_g* g
+    cdef int64_t now
+    if runq_len(p) == 0:
+        return gq_get(&m.ready)
+    if m.turn == TURN_FRESH and m.turn_left % 4 == 0:
+        now = gm_nanotime()
+        if m.turn_start == 0:
+            m.turn_start = now
+        elif now - m.turn_start > TURN_NS:
+            m.turn_left = 0
+    if m.turn_left <= 0:
+        m.turn = TURN_READY if m.turn == TURN_FRESH else TURN_FRESH
+        m.turn_left = TURN_SLOTS
+        m.turn_start = 0
+    m.turn_left -= 1
+    if m.turn == TURN_FRESH:
+        g = runq_get(p)
+        if g != NULL:
+            return g
+        m.turn = TURN_READY
+        m.turn_left = TURN_SLOTS
+    return gq_get(&m.ready)
+
+
+cdef gm_g* schedule_fair(gm_m* m) noexcept:
+    # Every 61st tick: what must not wait for the local queues to run dry.
+    cdef gm_p* p = m.p
+    cdef gm_g* g = NULL
+    if gm_load_u32_relaxed(&sched.npwait) != 0 or p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs):
+        hand_over_p(m)
+        if m.p == NULL:
+            return NULL
+        p = m.p
+    if gm_load_i64_relaxed(&sched.runq_size) > 0:
+        gm_lock_acquire(&sched.lock)
+        g = glob_runq_get(p, 1)
+        gm_lock_release(&sched.lock)
+    return g
+
+
+cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept nogil:
+    # The coarse clock costs a quarter of the exact one and is late by a few ms at most.
+    cdef int64_t now = gm_nanotime() if tick % 8 == 0 else gm_nanotime_coarse()
+    if now >= gm_load_i64_relaxed(&timers.next_when):
+        timers_run(m, now)
+
+
+# ---- when the local queues are empty -------------------------------------------------------
+
+cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
+    cdef PyThreadState* ts
+    cdef gm_g* g
+    cdef int why
+    if w != NULL:
+        context_leave(w)                # an idle worker keeps nothing of its last G
+    while True:
+        if m.kind == M_MAIN:
+            if m.interrupt != NULL:
+                interrupt_main(m)
+        elif gm_load_u32_relaxed(&m.stop):
+            return NULL
+        if m.p != NULL:
+            g = local_next(m, m.p)
+            if g != NULL:
+                return g
+        ts = PyEval_SaveThread()
+        g = NULL
+        why = find_work(m, &g)
+        PyEval_RestoreThread(ts)
+        if g != NULL:
+            return g
+        if why == WORK_HOUSEKEEP:
+            if m.kind == M_MAIN:
+                check_signals(m)
+            trim_workers(m)
+        elif why == WORK_DISARM:
+            poll_disarm()
+
+
+cdef enum:                              # why find_work returned
+    WORK_FOUND = 0                      # *out, or something on the M's own queues
+    WORK_HOUSEKEEP = 1                  # signal handlers may want to run, idle workers to end
+    WORK_DISARM = 2                     # the poller has seen nothing queued for a while
+    WORK_STOP = 3
+
+
+cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
+    # Without the GIL: returns when there is something to do, with a P held unless it is a
+    # signal, a stop or the poller's housekeeping.
+    cdef int r
+    while True:
+        if gm_load_i64_relaxed(&timers.next_when) != INT64_MAX:
+            timers_run(m, gm_nanotime())
+        if not inbox_empty(&m.inbox):
+            inbox_drain(&m.inbox, &m.ready)
+        if m.readynext != NULL or m.ready.head != NULL:
+            spin_end(m)
+            if m.p == NULL:
+                await_p(m)
+            poll_pass_on(m)
+            return WORK_FOUND
+        if m.p != NULL:
+            out[0] = look_around(m)
+            if out[0] != NULL:
+                poll_pass_on(m)
+                return WORK_FOUND
+        r = stop_m(m, out)
+        if r != WORK_FOUND or out[0] != NULL:
+            return r
+
+
+cdef gm_g* look_around(gm_m* m) noexcept nogil:
+    # Work of others: the global queue, then the other Ps' rings. Holds a P; NULL: nothing seen.
+    cdef gm_p* p = m.p
+    cdef gm_g* g = NULL
+    cdef bint spare = p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
+    if not spare and gm_load_i64_relaxed(&sched.runq_size) > 0:
+        gm_lock_acquire(&sched.lock)
+        g = glob_runq_get(p, 0)
+        gm_lock_release(&sched.lock)
+    if g == NULL and not spare:
+        if not m.spinning:
+            # Go's bound: at most half of the busy Ps' number of Ms spin.
+            if 2 * gm_load_u32_relaxed(&sched.nmspinning) >= (
+                    gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle)):
+                return NULL
+            m.spinning = True
+            gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+        g = steal_work(m)
+    if g != NULL:
+        spin_end(m)
+    return g
+
+
+cdef inline void spin_end(gm_m* m) noexcept nogil:
+    # Go's resetspinning: the last spinning M that finds work wakes another, which covers work
+    # published while wake_p saw a spinner and left it to it.
+    if m.spinning:
+        m.spinning = False
+        if gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1) == 1 and GM_FREE_THREADED:
+            wake_p()
+
+
+cdef inline uint32_t cheap_rand(gm_m* m) noexcept nogil:
+    # xorshift64*; never 0 (seeded at new_m). Fairness of stealing needs no more.
+    m.rng ^= m.rng >> 12
+    m.rng ^= m.rng << 25
+    m.rng ^= m.rng >> 27
+    return <uint32_t>((m.rng * <uint64_t>2685821657736338717) >> 32)
+
+
+cdef gm_g* steal_work(gm_m* m) noexcept nogil:
+    # Visits every other P from a random start, a few rounds.
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef uint32_t start, i, k, taken
+    cdef gm_p* victim
+    cdef gm_g* g
+    for k in range(SPIN_ROUNDS):
+        start = cheap_rand(m)
+        counters(m).spins += 1
+        for i in range(n):
+            victim = allp[(start + i) % n]
+            if victim == m.p or runq_len(victim) == 0:
+                continue
+            g = runq_steal(m.p, victim, &taken)
+            if g != NULL:
+                counters(m).steals += 1
+                counters(m).stolen += taken
+                return g
+        if not inbox_empty(&m.inbox):
+            return NULL
+        proc_yield(SPIN_PAUSES)
+    return NULL
+
+
+# ---- changing over -------------------------------------------------------------------------
+
+cdef inline int transfer(gm_m* m, gm_g* g) noexcept:
+    # Switches from the current greenlet to where g runs: its own greenlet when it has started,
+    # else an idle worker, else g0, which makes one. Returns when something switches back here;
+    # -1 when that was an exception thrown from outside.
+    cdef PyObject* to
+    cdef gm_worker* w
+    if g.park != NULL:
+        execute(m, g)
+        to = g.park.gl
+    else:
+        m.handoff = g
+        w = m.idle_workers
+        if gm_likely(w != NULL):
+            m.idle_workers = w.next
+            m.nidle -= 1
+            if m.nidle < m.nidle_low:
+                m.nidle_low = m.nidle
+            to = w.gl
+        else:
+            to = m.g0
+    return switch_to(to)
+
+
+cdef inline int switch_to(PyObject* gl) noexcept:
+    cdef PyObject* r = greenlet_switch(gl, empty_tuple)
+    if gm_unlikely(r == NULL):
+        return -1
+    decref(r)
+    return 0
+
+
+cpdef object gosched():
+    """gosched()
+    Yields: the goroutine goes to the tail of its queue and others run first.
+
+    Returns at once when nothing else is runnable. On a foreign thread it yields the thread's
+    time slice. Go: runtime.Gosched.
+    """
+    cdef gm_m* m = getm()
+    cdef gm_g* g = m.curg
+    cdef gm_g* next
+    cdef gm_park* pk
+    if gm_unlikely(m.kind == M_FOREIGN):
+        with nogil:
+            gm_osyield()
+        return None
+    if gm_unlikely(g == NULL):
+        return None                     # a signal handler or finalizer inside the scheduler
+    gm_store_u32_relaxed(&g.status, G_RUNNABLE)
+    m.curg = NULL
+    m.turn = TURN_FRESH                 # the yielder must not be picked before fresh work
+    m.turn_left = max(m.turn_left, 1)
+    gq_put(&m.ready, g)
+    next = schedule(m, NULL)
+    if next == g:
+        execute(m, g)
+        return None
+    pk = g.park
+    pk.gl = greenlet_current()
+    if gm_unlikely(transfer(m, next) < 0):
+        xdecref(pk.gl)
+        pk.gl = NULL
+        gosched_broken(m, g)
+    decref(pk.gl)
+    pk.gl = NULL
+    if gm_unlikely(m.resignal) and g == m.g_main:
+        m.resignal = False
+        PyErr_SetInterruptEx(SIGINT)
+    return None
+
+
+cdef int gosched_broken(gm_m* m, gm_g* g) except -1:
+    # An exception was thrown into the yielding greenlet from outside: it goes on with that.
+    cdef gm_gq others
+    cdef gm_g* x
+    memset(&others, 0, sizeof(others))
+    while True:
+        x = gq_get(&m.ready)
+        if x == NULL:
+            break
+        if x != g:
+            gq_put(&others, x)
+    m.ready = others
+    execute(m, g)
+    return -1

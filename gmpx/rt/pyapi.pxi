@@ -1,0 +1,112 @@
+# CPython's and greenlet's C API over raw pointers: what hot code calls without counting.
+
+from cpython.pystate cimport PyThreadState
+
+cdef extern from *:
+    ctypedef struct PyTypeObject "PyTypeObject":
+        PyObject* tp_dict
+
+cdef extern from "pycompat.h":
+    void gm_reset_recursion() noexcept
+    bint gm_has_weakrefs(PyObject*) noexcept
+    PyObject* gm_function_qualname(PyObject*) noexcept
+    PyObject* gm_context_current() noexcept
+    PyObject* gm_context_vars(PyObject*) noexcept
+    PyObject* gm_context_weakrefs(PyObject*) noexcept
+    bint gm_context_untouched(PyObject*, PyObject*) noexcept
+
+cdef extern from "Python.h":
+    ctypedef PyObject* (*PyCFunctionFastWithKeywords)(
+        PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept
+    ctypedef PyObject* (*PyCFunction)(PyObject*, PyObject*) noexcept
+    ctypedef struct PyMethodDef:
+        const char* ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char* ml_doc
+    int METH_FASTCALL
+    int METH_KEYWORDS
+    int METH_NOARGS
+    int METH_VARARGS
+    PyObject* PyCFunction_NewEx(PyMethodDef*, PyObject*, PyObject*)
+    PyObject* PyDescr_NewMethod(PyTypeObject*, PyMethodDef*) except NULL
+    void PyType_Modified(PyTypeObject*)
+    int PyDict_SetItemString(PyObject*, const char*, PyObject*) except -1
+
+    void incref "Py_INCREF"(PyObject*) noexcept
+    void decref "Py_DECREF"(PyObject*) noexcept
+    void xincref "Py_XINCREF"(PyObject*) noexcept
+    void xdecref "Py_XDECREF"(PyObject*) noexcept
+    Py_ssize_t refcnt "Py_REFCNT"(PyObject*) noexcept
+    bint PyCallable_Check(PyObject*) noexcept
+    bint PyObject_IS_GC(PyObject*) noexcept
+    bint PyUnicode_CheckExact(PyObject*) noexcept
+    void PyObject_GC_Track(PyObject*) noexcept
+    void PyObject_GC_UnTrack(PyObject*) noexcept
+    bint PyObject_GC_IsTracked(PyObject*) noexcept
+
+    # NULL with an exception set is handled by the callers themselves
+    PyObject* call "PyObject_Call"(PyObject*, PyObject*, PyObject*) noexcept
+    PyObject* call_noargs "PyObject_CallNoArgs"(PyObject*) noexcept
+    PyObject* tuple_new "PyTuple_New"(Py_ssize_t) noexcept
+    void tuple_set "PyTuple_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
+    PyObject* tuple_get "PyTuple_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
+    Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject*) noexcept
+    PyObject* list_get "PyList_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
+    void list_set "PyList_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
+    PyObject* dict_new "PyDict_New"() noexcept
+    int dict_set "PyDict_SetItem"(PyObject*, PyObject*, PyObject*) noexcept
+    void PyErr_Clear() noexcept
+    PyObject* PyErr_Occurred() noexcept
+    void PyErr_Fetch(PyObject**, PyObject**, PyObject**) noexcept
+    void PyErr_Restore(PyObject*, PyObject*, PyObject*) noexcept
+    void PyErr_NormalizeException(PyObject**, PyObject**, PyObject**) noexcept
+    int PyException_SetTraceback(PyObject*, PyObject*) noexcept
+    void PyErr_SetObject(PyObject*, PyObject*) noexcept
+    PyObject* PyErr_NoMemory() noexcept
+    void PyErr_SetNone(PyObject*) noexcept
+    void PyErr_WriteUnraisable(PyObject*) noexcept
+    int PyErr_CheckSignals() noexcept
+    int PyErr_SetInterruptEx(int) noexcept
+    void PyErr_SetString(PyObject*, const char*) noexcept
+    PyObject* PyExc_TypeError
+    PyObject* context_copy "PyContext_Copy"(PyObject*) noexcept
+    PyObject* context_copy_current "PyContext_CopyCurrent"() noexcept
+    int context_enter "PyContext_Enter"(PyObject*) noexcept
+    int context_exit "PyContext_Exit"(PyObject*) noexcept
+    bint PyContext_CheckExact(PyObject*) noexcept
+    PyThreadState* PyEval_SaveThread() noexcept nogil
+    void PyEval_RestoreThread(PyThreadState*) noexcept nogil
+    ctypedef int PyGILState_STATE
+    PyGILState_STATE PyGILState_Ensure() noexcept nogil
+    void PyGILState_Release(PyGILState_STATE) noexcept nogil
+
+cdef extern from "pythread.h":
+    unsigned long PyThread_start_new_thread(void (*)(void*) noexcept nogil, void*) noexcept nogil
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
+cdef extern from *:
+    """
+    #include <greenlet/greenlet.h>
+    static inline int gm_greenlet_import(void) {
+        PyGreenlet_Import();
+        return _PyGreenlet_API == NULL ? -1 : 0;
+    }
+    static inline PyObject *gm_greenlet_new(PyObject *run, PyObject *parent) {
+        return (PyObject *)PyGreenlet_New(run, (PyGreenlet *)parent);
+    }
+    static inline PyObject *gm_greenlet_current(void) {
+        return (PyObject *)PyGreenlet_GetCurrent();
+    }
+    static inline PyObject *gm_greenlet_switch(PyObject *g, PyObject *args) {
+        return PyGreenlet_Switch((PyGreenlet *)g, args, NULL);
+    }
+    static inline PyObject *gm_greenlet_parent(PyObject *g) {
+        return (PyObject *)PyGreenlet_GetParent((PyGreenlet *)g);
+    }
+    """
+    int gm_greenlet_import() except -1
+    PyObject* greenlet_new "gm_greenlet_new"(PyObject*, PyObject*) noexcept
+    PyObject* greenlet_current "gm_greenlet_current"() noexcept
+    PyObject* greenlet_switch "gm_greenlet_switch"(PyObject*, PyObject*) noexcept
+    PyObject* greenlet_parent "gm_greenlet_parent"(PyObject*) noexcept

@@ -1,0 +1,91 @@
+# Ctrl-C: KeyboardInterrupt belongs to the main goroutine, wherever the main thread happens to be.
+#
+# CPython runs Python signal handlers on the main thread, in whatever greenlet that is on. With
+# the default SIGINT handler in place the runtime puts its own there (sigint_handler), which
+#   - raises KeyboardInterrupt, when the main goroutine is the one that runs;
+#   - else wakes the main goroutine's park with the exception, and lets it run next: at once if
+#     another G runs (that G becomes runnable, as by gosched), or when the scheduler goes on.
+# When the main goroutine's wait has already completed it keeps its value, and the signal is
+# raised again once it runs (m.resignal).
+#
+# A handler of the user's own is left alone. What it raises while no G runs is brought to the
+# main goroutine's park in the same way.
+
+from libc.signal cimport SIGINT
+
+
+def _sigint_handler(signum, frame):
+    """_sigint_handler(signum, frame)
+    The runtime's SIGINT handler; see rt/signals.pxi."""
+    cdef gm_m* m = gm_tls_m
+    if m == NULL or m.kind != M_MAIN or m.curg == m.g_main:
+        raise KeyboardInterrupt
+    set_interrupt(m, KeyboardInterrupt())
+    if m.curg == NULL:
+        return                              # the scheduler looks next (check_signals)
+    interrupt_main(m)
+    gosched()
+
+
+cdef void set_interrupt(gm_m* m, object exc) noexcept:
+    cdef PyObject* old = m.interrupt
+    Py_INCREF(exc)
+    m.interrupt = <PyObject*>exc
+    xdecref(old)
+
+
+cdef void interrupt_main(gm_m* m) noexcept:
+    # M0: m.interrupt is to reach the main goroutine.
+    cdef gm_park* pk = m.g_main.park
+    cdef uint64_t word = gm_load_u64_acquire(&pk.word)
+    cdef PyObject* exc
+    if (word & 1) and park_win(pk, word):
+        pk.reason = WAKE_INTERRUPT
+        goready(m, m.g_main, True)
+        return
+    if pk.reason == WAKE_INTERRUPT and gm_load_u32_relaxed(&m.g_main.status) == G_RUNNABLE:
+        return                              # on its way already
+    # Its wait is over and keeps its value: the signal comes again when it runs.
+    exc = m.interrupt
+    m.interrupt = NULL
+    m.resignal = True
+    xdecref(exc)
+
+
+cdef void check_signals(gm_m* m) noexcept:
+    # M0, in the scheduler with the GIL: runs Python signal handlers.
+    cdef PyObject* t = NULL
+    cdef PyObject* v = NULL
+    cdef PyObject* tb = NULL
+    if PyErr_CheckSignals() < 0:
+        PyErr_Fetch(&t, &v, &tb)
+        PyErr_NormalizeException(&t, &v, &tb)
+        if v != NULL:
+            if tb != NULL:
+                PyException_SetTraceback(v, tb)
+            set_interrupt(m, <object>v)
+        xdecref(t)
+        xdecref(v)
+        xdecref(tb)
+    if m.interrupt != NULL:
+        interrupt_main(m)
+
+
+cdef int sigint_install() except -1:
+    import signal
+    try:
+        if signal.getsignal(SIGINT) is signal.default_int_handler:
+            signal.signal(SIGINT, _sigint_handler)
+    except ValueError:
+        pass                                # not in the main interpreter's main thread
+    return 0
+
+
+cdef int sigint_restore() except -1:
+    import signal
+    try:
+        if signal.getsignal(SIGINT) is _sigint_handler:
+            signal.signal(SIGINT, signal.default_int_handler)
+    except ValueError:
+        pass
+    return 0

@@ -1,0 +1,210 @@
+# go and WaitGroup.go: the public side of newproc.
+#
+# Both are C functions of the fastcall convention made by hand: a Cython function with
+# **kwargs makes a dict for each call, which costs as much as a third of the whole spawn.
+
+cdef PyObject* pack_args(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
+                         uint32_t* flags) noexcept:
+    # What follows the function: a tuple, (tuple, dict) with keywords, or NULL for nothing.
+    # flags says which; NULL with ~0 in flags: an exception.
+    cdef PyObject* t
+    cdef PyObject* d
+    cdef PyObject* both
+    cdef Py_ssize_t i
+    cdef Py_ssize_t nkw = tuple_size(kwnames) if kwnames != NULL else 0
+    flags[0] = 0
+    if nargs == 0 and nkw == 0:
+        return NULL
+    t = tuple_new(nargs)
+    if t == NULL:
+        flags[0] = ~<uint32_t>0
+        return NULL
+    for i in range(nargs):
+        incref(args[i])
+        tuple_set(t, i, args[i])
+    if nkw == 0:
+        return t
+    d = dict_new()
+    both = tuple_new(2)
+    if d == NULL or both == NULL:
+        decref(t)
+        xdecref(d)
+        xdecref(both)
+        flags[0] = ~<uint32_t>0
+        return NULL
+    tuple_set(both, 0, t)
+    tuple_set(both, 1, d)
+    for i in range(nkw):
+        if dict_set(d, tuple_get(kwnames, i), args[nargs + i]) < 0:
+            decref(both)
+            flags[0] = ~<uint32_t>0
+            return NULL
+    flags[0] = GF_KWARGS
+    return both
+
+
+cdef inline PyObject* goroutine_create(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
+                                       PyObject* wg) noexcept:
+    # args[0] is the function. A new reference to the handle, or NULL with an exception.
+    cdef gm_m* m = gm_tls_m
+    cdef gm_g* g
+    cdef PyObject* packed = NULL
+    cdef uint32_t flags = 0
+    if gm_unlikely(nargs < 1):
+        return raise_type(b"go() needs a function to run")
+    if gm_unlikely(not PyCallable_Check(args[0])):
+        return raise_not_callable(args[0])
+    if gm_unlikely(m == NULL):
+        m = m_or_null()
+        if m == NULL:
+            return NULL
+    if nargs > 1 or kwnames != NULL:
+        packed = pack_args(args + 1, nargs - 1, kwnames, &flags)
+        if gm_unlikely(flags == ~<uint32_t>0):
+            return NULL
+    g = newproc1(m, args[0], packed, flags, NULL, wg)
+    if gm_unlikely(g == NULL):
+        return NULL
+    if wg != NULL:
+        (<WaitGroup>wg).n += 1
+    incref(OBJ(g))                          # the caller's; before anyone can run g
+    newproc_publish(m, g)
+    return OBJ(g)
+
+
+cdef gm_m* m_or_null() noexcept:
+    try:
+        return getm()
+    except BaseException as e:
+        PyErr_SetNone_of(e)
+        return NULL
+
+
+cdef void PyErr_SetNone_of(object e) noexcept:
+    cls = type(e)
+    PyErr_SetObject(<PyObject*>cls, <PyObject*>e)
+
+
+cdef PyObject* raise_type(const char* text) noexcept:
+    PyErr_SetString(PyExc_TypeError, text)
+    return NULL
+
+
+cdef PyObject* raise_not_callable(PyObject* fn) noexcept:
+    e = TypeError(f"go() needs a callable, not {type(<object>fn).__name__}")
+    PyErr_SetNone_of(e)
+    return NULL
+
+
+cdef PyObject* go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                           PyObject* kwnames) noexcept:
+    return goroutine_create(args, nargs, kwnames, NULL)
+
+
+cdef PyObject* wg_go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                              PyObject* kwnames) noexcept:
+    return goroutine_create(args, nargs, kwnames, self)
+
+
+cdef PyMethodDef go_def
+cdef PyMethodDef wg_go_def
+cdef PyMethodDef worker_def
+cdef PyMethodDef g0_def
+
+
+cdef object make_go():
+    go_def.ml_name = b"go"
+    go_def.ml_meth = <PyCFunction><void*>go_fastcall
+    go_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
+    go_def.ml_doc = b"""go($module, fn, /, *args, **kwargs)
+--
+
+Runs ``fn(*args, **kwargs)`` concurrently, in a new goroutine. Never blocks.
+
+Appended to the tail of the queue; never runs fn inline. The goroutines that one goroutine
+spawns start in order while 256 or fewer are queued on its P, fairly beyond that. It gets a
+copy of the caller's contextvars context. An exception that it raises is kept for
+``result()``; when no one can retrieve it any more, it goes to ``excepthook``.
+
+Returns:
+    The Goroutine: a handle that may be kept or dropped.
+
+Raises:
+    TypeError: fn is not callable.
+
+Any thread may call it. Go: the go statement.
+"""
+    wg_go_def.ml_name = b"go"
+    wg_go_def.ml_meth = <PyCFunction><void*>wg_go_fastcall
+    wg_go_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
+    wg_go_def.ml_doc = b"""go($self, fn, /, *args, **kwargs)
+--
+
+Counts up, runs ``fn(*args, **kwargs)`` in a new goroutine, and counts down at its end.
+
+Returns:
+    The Goroutine, as ``gmpx.go``.
+
+Raises:
+    TypeError: fn is not callable; the counter is unchanged.
+
+Go 1.25: WaitGroup.Go.
+"""
+    method = PyDescr_NewMethod(<PyTypeObject*>WaitGroup, &wg_go_def)
+    PyDict_SetItemString((<PyTypeObject*>WaitGroup).tp_dict, b"go", method)
+    decref(method)
+    PyType_Modified(<PyTypeObject*>WaitGroup)
+    return c_function(&go_def)
+
+
+cdef object c_function(PyMethodDef* d):
+    name = "gmpx"
+    cdef PyObject* f = PyCFunction_NewEx(d, NULL, <PyObject*>name)
+    if f == NULL:
+        raise MemoryError()
+    return take_ref(f)
+
+
+go = make_go()
+
+
+def spawn(fn, args=(), kwargs=None, *, name=None, context=None):
+    """spawn(fn, args=(), kwargs=None, *, name=None, context=None)
+    ``go`` with options.
+
+    Args:
+        fn, args, kwargs: what to call, with what.
+        name: the goroutine's name; None for the function's qualified name.
+        context: a contextvars.Context to run in (not copied); None for a copy of the caller's.
+
+    Returns:
+        The Goroutine.
+
+    Raises:
+        TypeError: fn is not callable, or an argument is of the wrong type.
+    """
+    cdef gm_m* m = getm()
+    cdef gm_g* g
+    cdef PyObject* ctx = NULL
+    cdef uint32_t flags = GF_KWARGS
+    if not callable(fn):
+        raise TypeError(f"spawn() needs a callable, not {type(fn).__name__}")
+    if context is not None:
+        if not PyContext_CheckExact(<PyObject*>context):
+            raise TypeError(f"context must be a contextvars.Context, not {type(context).__name__}")
+        flags |= GF_OWN_CONTEXT
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    packed = (tuple(args), dict(kwargs or {}))
+    if context is not None:
+        ctx = <PyObject*>context
+        incref(ctx)
+    Py_INCREF(packed)
+    g = newproc1(m, <PyObject*>fn, <PyObject*>packed, flags, ctx, NULL)
+    if g == NULL:
+        raise MemoryError()
+    handle = <Goroutine>OBJ(g)
+    if name is not None:
+        handle.name = name
+    newproc_publish(m, g)
+    return handle

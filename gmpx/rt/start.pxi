@@ -1,0 +1,82 @@
+# Import: checks, locks, callables. Starts no thread and touches no signal.
+
+cdef extern from "Python.h":
+    int Py_IsInitialized()
+    PyObject* PyThreadState_GetDict() noexcept
+
+
+cdef void sched_reset() noexcept nogil:
+    # Nothing runs, nothing is queued, nobody sleeps. The lock and the id counter stay.
+    sched.runq.head = sched.runq.tail = NULL
+    sched.runq.n = 0
+    gm_store_i64_relaxed(&sched.runq_size, 0)
+    sched.gfree.head = sched.gfree.tail = NULL
+    sched.gfree.n = 0
+    gm_store_i64_relaxed(&sched.gfree_size, 0)
+    sched.pidle = NULL
+    sched.midle = NULL
+    sched.pwait_first = sched.pwait_last = NULL
+    gm_store_u32_relaxed(&sched.npidle, 0)
+    gm_store_u32_relaxed(&sched.nmidle, 0)
+    gm_store_u32_relaxed(&sched.npwait, 0)
+    gm_store_u32_relaxed(&sched.nmspinning, 0)
+    gm_store_u32_relaxed(&sched.watch, 0)
+    gm_store_u32_relaxed(&sched.nm, 0)
+    gm_store_u32_relaxed(&sched.stopping, 0)
+    gm_store_ptr_relaxed(&sched.poller, NULL)
+    gm_store_i64_relaxed(&sched.poll_until, 0)
+
+
+cdef void p_reset(gm_p* p) noexcept nogil:
+    gm_store_u32_relaxed(&p.status, P_DEAD)
+    gm_store_ptr_relaxed(&p.m, NULL)
+    p.link = NULL
+    gm_store_u32_relaxed(&p.runq_head, 0)
+    gm_store_u32_relaxed(&p.runq_tail, 0)
+    p.gfree.head = p.gfree.tail = NULL
+    p.gfree.n = 0
+    p.goid_next = p.goid_end = 0
+
+
+cdef bint sys_finalizing() noexcept:
+    import sys
+    return sys is None or sys.is_finalizing()
+
+
+cdef int start() except -1:
+    global empty_tuple, worker_callable, g0_callable, context_sharing, main_ident
+    import atexit
+    import os
+    import threading
+    cdef Goroutine probe = Goroutine.__new__(Goroutine)
+    if <char*>&probe.g - <char*><PyObject*>probe != sizeof(PyObject):
+        raise ImportError("gmpx was built wrong: Goroutine's layout is not what G() expects")
+    gm_greenlet_import()
+    if gm_lock_init(&sched.lock) < 0 or gm_lock_init(&timers.lock) < 0:
+        raise MemoryError()
+    gm_store_u64_relaxed(&next_mid, 1)
+    gm_store_u64_relaxed(&sched.goid, 2)            # main is 1
+    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
+    sched_reset()
+    empty_tuple = <PyObject*>()
+    incref(empty_tuple)
+    worker_def.ml_name = b"worker"
+    worker_def.ml_meth = <PyCFunction>gm_worker_entry
+    worker_def.ml_flags = METH_VARARGS
+    g0_def.ml_name = b"g0"
+    g0_def.ml_meth = <PyCFunction>g0_main
+    g0_def.ml_flags = METH_VARARGS
+    worker_callable = PyCFunction_NewEx(&worker_def, NULL, NULL)
+    g0_callable = PyCFunction_NewEx(&g0_def, NULL, NULL)
+    if worker_callable == NULL or g0_callable == NULL:
+        raise MemoryError()
+    context_sharing = _probe_context()
+    main_ident = threading.main_thread().ident
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_parent,
+                            after_in_child=_after_fork_child)
+    return 0
+
+
+start()

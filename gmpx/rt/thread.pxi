@@ -1,0 +1,164 @@
+# A thread's first contact with the runtime: M0 for the main thread, a foreign M for others.
+#
+# M0 holds the main goroutine (id 1) and a P from the start. A foreign thread gets an M without
+# a P and a goroutine of its own, so that it can park (on its note) and be woken like any G.
+# Both belong to a Machine object; a foreign thread's lies in the dict of the thread's state and
+# ends with it.
+
+cdef uint64_t main_ident = 0                # thread id of the main thread
+cdef PyObject* m0_machine = NULL            # owned: M0's Machine, once there is one
+
+
+cdef gm_m* m_of_new_thread() except NULL:
+    global gm_tls_m, m0_machine
+    cdef bint main = PyThread_get_thread_ident() == main_ident
+    cdef Machine obj = Machine.__new__(Machine)
+    cdef Goroutine g = Goroutine.__new__(Goroutine)
+    cdef gm_m* m
+    cdef PyObject* here = NULL
+    if sys_finalizing():
+        raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
+    obj.park = <gm_park*>calloc(1, sizeof(gm_park))
+    m = m_alloc(M_MAIN if main else M_FOREIGN)
+    if m == NULL or obj.park == NULL:
+        raise MemoryError()
+    obj.m = m
+    m.ident = PyThread_get_thread_ident()
+    m.obj = <PyObject*>obj
+    obj.park.m = m
+    obj.park.g = &g.g
+    obj.park.timer.index = -1
+    PyObject_GC_UnTrack(<PyObject*>g)       # L1
+    Py_INCREF(g)                            # the runtime's reference
+    m.g_self = <PyObject*>g
+    m.g_main = &g.g
+    m.curg = &g.g
+    g.g.flags = GF_SYSTEM
+    g.g.park = obj.park
+    g.g.goid = 1 if main else gm_fetch_add_u64_relaxed(&sched.goid, 1)
+    gm_store_u32_relaxed(&g.g.status, G_RUNNING)
+    g.name = "main" if main else "thread " + thread_name()
+    all_link(&g.g)
+    if main:
+        Py_INCREF(obj)
+        m0_machine = <PyObject*>obj
+        m0_start(m)
+    else:
+        thread_state_dict()["gmpx.machine"] = obj       # ends with the thread
+    gm_tls_m = m
+    return m
+
+
+cdef str thread_name():
+    # threading's name without making a dummy Thread for a thread that it does not know.
+    import threading
+    t = threading._active.get(PyThread_get_thread_ident())
+    return t.name if t is not None else str(PyThread_get_thread_ident())
+
+
+cdef dict thread_state_dict():
+    cdef PyObject* d = PyThreadState_GetDict()
+    if d == NULL:
+        raise MemoryError()
+    return <dict><object>d
+
+
+cdef int m0_start(gm_m* m) except -1:
+    # On the main thread: a P, a g0, the SIGINT handler.
+    cdef PyObject* up
+    cdef PyObject* root = greenlet_current()
+    while root != NULL:                     # g0 hangs from the thread's root greenlet
+        up = greenlet_parent(root)
+        if up == NULL:
+            break
+        decref(root)
+        root = up
+    PyErr_Clear()
+    m.g0 = greenlet_new(g0_callable, root)
+    xdecref(root)
+    if m.g0 == NULL:
+        raise MemoryError()
+    if gm_load_u32_relaxed(&sched.nallp) == 0:
+        procresize(default_procs())
+    gm_lock_acquire(&sched.lock)
+    acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
+    gm_lock_release(&sched.lock)
+    sigint_install()
+    return 0
+
+
+cdef void m_end(gm_m* m) noexcept:
+    # A foreign thread has ended, or M0 goes: its goroutine is over.
+    global gm_tls_m
+    cdef PyObject* g = m.g_self
+    if gm_tls_m == m:
+        gm_tls_m = NULL
+    if g != NULL:
+        m.g_self = NULL
+        all_unlink(G(g))
+        G(g).park = NULL
+        gm_store_u32_release(&G(g).status, G_DEAD)
+        if G(g).ext != NULL:
+            ext_finish(m, G(g))
+        decref(g)
+    xdecref(m.ctx_snap)
+    m.ctx_snap = NULL
+    m_free(m)
+
+
+# ---- how many Ps ---------------------------------------------------------------------------
+
+cdef uint32_t default_procs() except 0:
+    """The CPUs that this process may use; env GMPX_MAXPROCS."""
+    import os
+    text = os.environ.get("GMPX_MAXPROCS", "")
+    if text:
+        try:
+            n = int(text)
+            if not 1 <= n <= MAX_PROCS:
+                raise ValueError
+            return n
+        except ValueError:
+            raise ValueError(f"GMPX_MAXPROCS must be an int from 1 to {MAX_PROCS}: {text!r}") from None
+    try:
+        n = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        n = os.cpu_count() or 1
+    return min(max(n, 1), MAX_PROCS)
+
+
+def gomaxprocs(n=None):
+    """gomaxprocs(n=None)
+    Returns the number of Ps, and sets it to n if that is given.
+
+    Takes effect at once; queued goroutines are kept. Ps bound how many goroutines may run
+    user code at the same time. Default: the CPUs that the process may use, or the environment
+    variable GMPX_MAXPROCS.
+
+    Args:
+        n: 1 to 1024, or None to leave it.
+
+    Returns:
+        The setting before.
+
+    Raises:
+        ValueError: n out of range. TypeError: n is not an int.
+
+    Go: runtime.GOMAXPROCS.
+    """
+    cdef uint32_t before
+    cdef Py_ssize_t want
+    getm()
+    if gm_load_u32_relaxed(&sched.nallp) == 0:      # a foreign thread came first
+        procresize(default_procs())
+    before = gm_load_u32_relaxed(&sched.nprocs)
+    if n is None:
+        return before
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"gomaxprocs() needs an int, not {type(n).__name__}")
+    want = min(max(n, -1), MAX_PROCS + 1)
+    if not 1 <= want <= MAX_PROCS:
+        raise ValueError(f"gomaxprocs must be from 1 to {MAX_PROCS}: {n}")
+    if <uint32_t>want != before:
+        procresize(<uint32_t>want)
+    return before
