@@ -5,7 +5,7 @@
 # object's gm_mu on a free-threaded build. A G is on at most one queue at a time, linked
 # through schedlink; which one is said by its status (below).
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from cpython.ref cimport PyObject
 
 cdef extern from "atomics.h" nogil:
@@ -46,6 +46,9 @@ cdef enum:
     G_WAITING = 3
     G_DEAD = 4
 
+# 128 bytes with Python's head and the collector's, so that a burst of spawns moves as little
+# memory as possible: what only some goroutines have lies elsewhere (extra, park).
+
 cdef enum:                      # gm_g.flags, written by the owner only
     GF_KWARGS = 1               # args is (tuple, dict)
     GF_SYSTEM = 2               # main or a foreign thread's: not counted, never cancelled by shutdown
@@ -82,6 +85,27 @@ cdef struct gm_gq:              # FIFO of Gs through schedlink; guarded by its h
     gm_g* head
     gm_g* tail
     Py_ssize_t n
+
+cdef enum:
+    GFREE_LOCAL = 64            # dead Gs that a P keeps
+    GFREE_BATCH = 32            # how many at once move between it and sched.gfree
+
+cdef struct gm_gfree:           # sched.lock: a stack of batches of dead Gs
+    gm_gfree* next
+    gm_g* g[GFREE_BATCH]
+
+cdef struct gm_batch:           # sched.lock: a run of Gs in the global queue
+    gm_batch* next
+    uint32_t first              # g[first:end] are queued
+    uint32_t end
+    gm_g* g[GM_RUNQ_HALF + 1]   # as many as a full ring gives away
+
+cdef struct gm_batches:         # FIFO of batches
+    gm_batch* head
+    gm_batch* tail
+    gm_batch* spare             # one kept for reuse
+    gm_gq linked                # Gs for which there was no memory for a batch
+    Py_ssize_t n                # Gs in all
 
 cdef struct gm_waitq:           # GIL
     gm_sudog* first
@@ -124,18 +148,17 @@ cdef struct gm_g:
     gm_g* all_next              # GIL: list of all live Gs
     gm_g* all_prev
     PyObject* fn                # owned from newproc1 until goexit0; then its name, if held
-    PyObject* args              # owned, as fn; NULL for no arguments
     PyObject* ctx               # owned, as fn: the snapshot to copy, or the context itself
-    PyObject* wg                # owned, as fn: WaitGroup to count down, or NULL
     uint64_t goid
     uint64_t parent_goid
     gm_u32 status               # owner of the status / anyone
     uint32_t flags
     gm_park* park               # execute / waker; NULL while fresh and when dead
-    gm_gext* ext                # GIL: what only some goroutines have; lazily made
+    uintptr_t extra             # GIL: 0, WaitGroup | 1 (owned), or gm_gext*; see rt/extra.pxi
 
 cdef struct gm_gext:            # GIL
     gm_waitq waiters            # joiners
+    PyObject* wg                # owned until goexit0: WaitGroup to count down, or NULL
     PyObject* callbacks         # list or NULL
     PyObject* name              # str or NULL
 
@@ -178,7 +201,8 @@ cdef struct gm_p:
     gm_u32 runq_head
     gm_u32 runq_tail
     gm_slot runq[GM_RUNQ_SLOTS]
-    gm_gq gfree                 # owner: dead Gs for reuse
+    gm_g* gfree[GFREE_LOCAL]    # owner: dead Gs for reuse
+    uint32_t ngfree
     uint64_t goid_next          # owner: ids [goid_next, goid_end) are this P's
     uint64_t goid_end
     gm_counters count
@@ -240,9 +264,11 @@ cdef struct gm_timers:
 
 cdef struct gm_sched:
     gm_lock lock
-    gm_gq runq                  # lock: the global queue
+    gm_batches runq             # lock: the global queue
     gm_i64 runq_size            # lock / anyone, as a hint
-    gm_gq gfree                 # lock: dead Gs that no P holds
+    gm_gfree* gfree             # lock: dead Gs that no P holds
+    gm_gfree* gfree_spare       # lock: one batch kept for reuse
+    int64_t gfree_low           # lock: smallest gfree_size since the last trim
     gm_i64 gfree_size           # lock / anyone, as a hint
     gm_p* pidle                 # lock
     gm_u32 npidle               # lock / anyone, as a hint
@@ -266,7 +292,7 @@ cdef struct gm_sched:
 cdef class Goroutine:
     cdef gm_g g                 # first: gm_g* and object are a constant apart (rt/goroutine.pxi)
     cdef object __weakref__
-    cdef object _result         # None, the value, or a _Failure; set once, at the end
+    cdef object _result         # alive: the arguments or NULL; dead: the value or a _Failure
 
 
 cdef class Machine:

@@ -37,6 +37,7 @@ include "rt/poll.pxi"       # sleeping and waking Ms, stalled Ps
 include "rt/machine.pxi"    # Ms and Ps
 include "rt/context.pxi"    # contextvars
 include "rt/worker.pxi"     # worker greenlets, g0
+include "rt/extra.pxi"      # a goroutine's rarer belongings
 include "rt/goroutine.pxi"  # newproc1, goexit0, the handle
 include "rt/time.pxi"       # time-outs, sleep
 include "rt/sync.pxi"       # WaitGroup, Mutex

@@ -34,6 +34,17 @@
 #  define gm_unlikely(x) (x)
 #endif
 
+/* Fetches a queued goroutine's object head and fields into the cache (x points between). */
+GM_INLINE void gm_prefetch_g(void *x) {
+#if defined(__GNUC__)
+    __builtin_prefetch((char *)x - 16, 1);
+    __builtin_prefetch((char *)x + 48, 1);
+    __builtin_prefetch((char *)x + 100, 1);
+#else
+    (void)x;
+#endif
+}
+
 /* ---- clocks: CLOCK_MONOTONIC, nanoseconds -------------------------------------------- */
 
 #if defined(_WIN32)
@@ -128,6 +139,16 @@ GM_INLINE PyObject *gm_function_qualname(PyObject *f) {
 
 GM_INLINE int gm_has_weakrefs(PyObject *o) {
     return *(PyObject **)((char *)o + Py_TYPE(o)->tp_weaklistoffset) != NULL;
+}
+
+/* A zeroed object of a static type with the collector's header, not tracked: what
+ * PyType_GenericAlloc does, without the tracking that a live goroutine does not want. */
+GM_INLINE PyObject *gm_new_untracked(PyTypeObject *type) {
+    PyObject *o = (PyObject *)_PyObject_GC_New(type);
+    if (o != NULL) {
+        memset((char *)o + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    }
+    return o;
 }
 
 /* ---- contextvars ---------------------------------------------------------------------- */

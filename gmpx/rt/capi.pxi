@@ -41,6 +41,7 @@ cdef extern from "pycompat.h" nogil:
     bint gm_likely(bint)
     bint gm_unlikely(bint)
     int64_t gm_nanotime()
+    void gm_prefetch_g(void*)
     int64_t gm_nanotime_coarse()
     void gm_osyield()
     int gm_lock_init(gm_lock*)

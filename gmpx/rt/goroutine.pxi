@@ -24,6 +24,18 @@ cdef inline PyObject* OBJ(gm_g* g) noexcept nogil:
     return <PyObject*>(<char*>g - sizeof(PyObject))
 
 
+cdef struct GoroutineHead:                  # class Goroutine as C sees it (checked at import)
+    PyObject head
+    gm_g g
+    PyObject* weakrefs
+    PyObject* result
+
+
+cdef inline PyObject** slot(gm_g* g) noexcept nogil:
+    # Goroutine._result: the arguments of a live G (NULL: none), the result of a dead one.
+    return &(<GoroutineHead*>OBJ(g)).result
+
+
 cdef inline uint64_t assign_goid(gm_p* p) noexcept nogil:
     # Go's goidcache: ids come in blocks of 16 per P, so that Ps do not share a counter's line.
     if gm_unlikely(p.goid_next == p.goid_end):
@@ -58,16 +70,49 @@ cdef inline void all_unlink(gm_g* g) noexcept:
 
 cdef gm_g* g_alloc() noexcept:
     # A new, untracked, IDLE Goroutine; the reference is the runtime's. NULL with MemoryError.
-    cdef PyObject* obj
-    try:
-        fresh = Goroutine.__new__(Goroutine)
-    except MemoryError as e:
-        PyErr_NoMemory()
+    cdef PyObject* obj = gm_new_untracked(<PyTypeObject*>Goroutine)     # L1
+    if obj == NULL:
         return NULL
-    obj = <PyObject*>fresh
-    incref(obj)
-    PyObject_GC_UnTrack(obj)                # L1
     return G(obj)
+
+
+cdef void gfree_trim() noexcept:
+    # F3. GIL held; drops references a batch at a time, without the lock.
+    cdef gm_gfree* b
+    cdef int i
+    cdef int64_t n
+    gm_lock_acquire(&sched.lock)
+    n = min((sched.gfree_low + 1) // 2, gm_load_i64_relaxed(&sched.gfree_size) - GFREE_KEEP)
+    gm_lock_release(&sched.lock)
+    while n > 0:
+        n -= GFREE_BATCH
+        gm_lock_acquire(&sched.lock)
+        b = gfree_pop()
+        gm_lock_release(&sched.lock)
+        if b == NULL:
+            break
+        for i in range(GFREE_BATCH):
+            gm_store_u32_relaxed(&b.g[i].status, G_DEAD)
+            decref(OBJ(b.g[i]))
+        free(b)
+    gm_lock_acquire(&sched.lock)
+    sched.gfree_low = gm_load_i64_relaxed(&sched.gfree_size)
+    gm_lock_release(&sched.lock)
+
+
+cdef void g_dealloc(PyObject* obj) noexcept:
+    # Goroutine's tp_dealloc. Cython's own would save and restore the error state around a
+    # __dealloc__, which costs a burst of spawns a tenth of its time.
+    cdef gm_g* g = G(obj)
+    PyObject_GC_UnTrack(obj)
+    if gm_unlikely(gm_has_weakrefs(obj)):
+        PyObject_ClearWeakRefs(obj)
+    xdecref(slot(g)[0])                         # may be a _Failure, which reports itself (L4)
+    xdecref(g.fn)
+    xdecref(g.ctx)
+    if gm_unlikely(g.extra != 0):
+        extra_free(g)
+    Py_TYPE(obj).tp_free(obj)
 
 
 cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
@@ -92,9 +137,9 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
     incref(fn)
     xincref(wg)
     g.fn = fn
-    g.args = args
+    slot(g)[0] = args
     g.ctx = ctx
-    g.wg = wg
+    g.extra = <uintptr_t>wg | 1 if wg != NULL else 0
     g.flags = flags
     g.parent_goid = m.curg.goid if m.curg != NULL else 0
     g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
@@ -140,29 +185,26 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         r = end_with_exception(g)
     x = g.fn
     g.fn = NULL
-    if refcnt(obj) > 1 and (g.ext == NULL or g.ext.name == NULL):
+    if refcnt(obj) > 1 and (ext_get(g) == NULL or ext_get(g).name == NULL):
         g.fn = name_of(x)                   # the handle's default name
     decref(x)                               # L2
-    x = g.args
+    x = slot(g)[0]
     if x != NULL:
-        g.args = NULL
+        slot(g)[0] = NULL
         decref(x)
     x = g.ctx
     g.ctx = NULL
     decref(x)
-    if gm_likely(r == <PyObject*>None):
-        decref(r)
-    elif refcnt(obj) > 1:
-        (<Goroutine>obj)._result = <object>r        # L3
-        decref(r)
-        if PyObject_IS_GC(r):
+    if refcnt(obj) > 1:
+        slot(g)[0] = r                      # L3
+        if r != <PyObject*>None and PyObject_IS_GC(r):
             PyObject_GC_Track(obj)          # L1
     else:
-        if g.flags & GF_FAILED:
+        if gm_unlikely(g.flags & GF_FAILED):
+            g.fn = text_ref((<_Failure><object>r).name)
             report(<Goroutine>obj, <_Failure><object>r)     # L4
         decref(r)
-    wg = g.wg
-    g.wg = NULL
+    wg = take_wg(g)
     g.park = NULL
     m.curg = NULL                           # what still runs is not the G's: it may not park
     gm_store_u32_release(&g.status, G_DEAD)         # pairs with done()'s acquire (L3)
@@ -171,7 +213,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     if wg != NULL:
         wg_done(m, <WaitGroup>wg)
         decref(wg)
-    if gm_unlikely(g.ext != NULL):
+    if gm_unlikely(g.extra != 0):
         ext_finish(m, g)
     if refcnt(obj) == 1 and not gm_has_weakrefs(obj):
         g_recycle(m, g)
@@ -184,7 +226,12 @@ cdef inline void g_recycle(gm_m* m, gm_g* g) noexcept:
     if gm_unlikely(x != NULL):
         g.fn = NULL
         decref(x)
-    if gm_likely((<Goroutine>OBJ(g))._result is None and g.ext == NULL and m.p != NULL):
+    x = slot(g)[0]
+    if gm_unlikely(x != NULL):              # the handle went while the callbacks ran
+        PyObject_GC_UnTrack(OBJ(g))
+        slot(g)[0] = NULL
+        decref(x)
+    if gm_likely(g.extra == 0 and m.p != NULL):
         gm_store_u32_relaxed(&g.status, G_IDLE)
         if gfput(m.p, g):                   # F1
             return
@@ -206,6 +253,11 @@ cdef PyObject* name_of(PyObject* fn) noexcept:
         return <PyObject*>name
     except BaseException:
         return NULL
+
+
+cdef PyObject* text_ref(str text) noexcept:
+    Py_INCREF(text)
+    return <PyObject*>text
 
 
 cdef PyObject* end_with_exception(gm_g* g) noexcept:
@@ -242,16 +294,17 @@ cdef PyObject* end_with_exception(gm_g* g) noexcept:
 cdef void ext_finish(gm_m* m, gm_g* g) noexcept:
     # Wakes the joiners, runs the callbacks (inline, on this M; they may not park).
     cdef gm_sudog* s
+    cdef gm_gext* ext = ext_get(g)
     cdef PyObject* callbacks
     gm_mu_lock(&all_mu)
     while True:
-        s = waitq_get(&g.ext.waiters)
+        s = waitq_get(&ext.waiters)
         if s == NULL:
             break
         s.park.reason = WAKE_READY
         goready(m, s.park.g, False)
-    callbacks = g.ext.callbacks
-    g.ext.callbacks = NULL
+    callbacks = ext.callbacks
+    ext.callbacks = NULL
     gm_mu_unlock(&all_mu)
     if callbacks != NULL:
         handle = <Goroutine>OBJ(g)
@@ -267,18 +320,10 @@ cdef void run_callback(object fn, Goroutine handle) noexcept:
         call_excepthook(handle, e)
 
 
-cdef gm_gext* ext_of(gm_g* g) except NULL:
-    if g.ext == NULL:
-        g.ext = <gm_gext*>calloc(1, sizeof(gm_gext))
-        if g.ext == NULL:
-            raise MemoryError()
-    return g.ext
-
-
 cdef str g_name(gm_g* g):
     cdef PyObject* name = NULL
-    if g.ext != NULL and g.ext.name != NULL:
-        return <str><object>g.ext.name
+    if ext_get(g) != NULL and ext_get(g).name != NULL:
+        return <str><object>ext_get(g).name
     if g.fn == NULL:
         return "?"
     if PyUnicode_CheckExact(g.fn):
@@ -378,16 +423,6 @@ cdef class Goroutine:
     It may be kept or dropped; the goroutine runs either way. Any thread and any goroutine may
     use it.
     """
-
-    def __dealloc__(self):
-        xdecref(self.g.fn)
-        xdecref(self.g.args)
-        xdecref(self.g.ctx)
-        xdecref(self.g.wg)
-        if self.g.ext != NULL:
-            xdecref(self.g.ext.callbacks)
-            xdecref(self.g.ext.name)
-            free(self.g.ext)
 
     def __init__(self):
         raise TypeError("goroutines are made by gmpx.go")

@@ -77,8 +77,7 @@ cdef gm_p* spare_p() noexcept nogil:
 
 cdef inline void acquire_p(gm_m* m, gm_p* p) noexcept nogil:
     wire_p(m, p)
-    p.seen_at = INT64_MAX - STALL_NS            # not stalled before the poller has seen it once
-    p.seen_tick = gm_load_u64_relaxed(&p.sched_tick) + 1
+    p.seen_tick = ~<uint64_t>0                  # no tick: not stalled before it was seen twice
 
 
 cdef inline void wire_p(gm_m* m, gm_p* p) noexcept nogil:

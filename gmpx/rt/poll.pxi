@@ -7,7 +7,9 @@
 # Why no wake-up is lost (each pair is store, full barrier, load on both sides):
 #   W1  Work in the global queue. Publisher: puts it under sched.lock, then wake_p takes
 #       sched.lock and looks for a sleeper. Sleeper: under sched.lock looks at the queue and goes
-#       on midle in one critical section. The lock orders the two sections.
+#       on midle in one critical section. The lock orders the two sections. (On a GIL build the
+#       poller, which comes without a P, does not look: there the queue is the overflow of a P
+#       that moves, or wake_p has found it a runner, or it has stalled: W4.)
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then note_wakeup (RMW). stop_m:
 #       note_clear (RMW), then looks at the inbox, then sleeps.
 #   W3  A timer that comes before all others. timer_add: writes next_when (seqcst), then reads
@@ -50,7 +52,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
             spin_end(m)
             return WORK_FOUND
         release_p(m)
-    if sched.runq.n > 0 and sched.pidle != NULL:        # W1, for an M that came without a P
+    if GM_FREE_THREADED and sched.runq.n > 0 and sched.pidle != NULL:   # W1: came without a P
         acquire_p(m, pid_get())
         gm_lock_release(&sched.lock)
         note_cancel(&m.note)
@@ -108,8 +110,9 @@ cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
     cdef int64_t until = INT64_MAX
     cdef int r
     m.housekeep_at = 0
-    if m.kind == M_MAIN or m.nidle > IDLE_WORKERS:
-        # Surplus workers are let go one second at a time. And a signal that lands between the
+    if m.kind == M_MAIN or m.nidle > IDLE_WORKERS or (
+            poller and gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP):
+        # Surplus workers and dead Gs are let go one second at a time. And a signal that lands between the
         # last look and the semaphore's system call does not interrupt it (CPython's own lock
         # waits share this gap): M0 looks again in a second.
         until = m.housekeep_at = gm_nanotime() + HOUSEKEEP_NS

@@ -118,7 +118,7 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
     # Every 61st tick: what must not wait for the local queues to run dry.
     cdef gm_p* p = m.p
     cdef gm_g* g = NULL
-    if gm_load_u32_relaxed(&sched.npwait) != 0 or p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs):
+    if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
         if m.p == NULL:
             return NULL
@@ -153,6 +153,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             return NULL
         if m.p != NULL:
             g = local_next(m, m.p)
+            if g == NULL:
+                g = glob_take(m)        # without giving up the GIL: another M would take it
             if g != NULL:
                 return g
         ts = PyEval_SaveThread()
@@ -165,6 +167,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             if m.kind == M_MAIN:
                 check_signals(m)
             trim_workers(m)
+            if gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
+                gfree_trim()
         elif why == WORK_DISARM:
             poll_disarm()
 
@@ -201,16 +205,24 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             return r
 
 
+cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
+    return m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
+
+
+cdef gm_g* glob_take(gm_m* m) noexcept nogil:
+    # m's share of the global queue, if m's P is one of gomaxprocs; its ring is empty.
+    cdef gm_g* g = NULL
+    if gm_load_i64_relaxed(&sched.runq_size) > 0 and not on_spare_p(m):
+        gm_lock_acquire(&sched.lock)
+        g = glob_runq_get(m.p, 0)
+        gm_lock_release(&sched.lock)
+    return g
+
+
 cdef gm_g* look_around(gm_m* m) noexcept nogil:
     # Work of others: the global queue, then the other Ps' rings. Holds a P; NULL: nothing seen.
-    cdef gm_p* p = m.p
-    cdef gm_g* g = NULL
-    cdef bint spare = p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
-    if not spare and gm_load_i64_relaxed(&sched.runq_size) > 0:
-        gm_lock_acquire(&sched.lock)
-        g = glob_runq_get(p, 0)
-        gm_lock_release(&sched.lock)
-    if g == NULL and not spare:
+    cdef gm_g* g = glob_take(m)
+    if g == NULL and not on_spare_p(m):
         if not m.spinning:
             # Go's bound: at most half of the busy Ps' number of Ms spin.
             if 2 * gm_load_u32_relaxed(&sched.nmspinning) >= (

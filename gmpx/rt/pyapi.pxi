@@ -3,12 +3,17 @@
 from cpython.pystate cimport PyThreadState
 
 cdef extern from *:
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
     ctypedef struct PyTypeObject "PyTypeObject":
         PyObject* tp_dict
+        void (*tp_dealloc)(PyObject*) noexcept
+        void (*tp_free)(void*) noexcept
+        int (*tp_traverse)(PyObject*, visitproc, void*) noexcept
 
 cdef extern from "pycompat.h":
     void gm_reset_recursion() noexcept
     bint gm_has_weakrefs(PyObject*) noexcept
+    PyObject* gm_new_untracked(PyTypeObject*) noexcept
     PyObject* gm_function_qualname(PyObject*) noexcept
     PyObject* gm_context_current() noexcept
     PyObject* gm_context_vars(PyObject*) noexcept
@@ -62,6 +67,8 @@ cdef extern from "Python.h":
     void PyErr_Restore(PyObject*, PyObject*, PyObject*) noexcept
     void PyErr_NormalizeException(PyObject**, PyObject**, PyObject**) noexcept
     int PyException_SetTraceback(PyObject*, PyObject*) noexcept
+    void PyObject_ClearWeakRefs(PyObject*) noexcept
+    PyTypeObject* Py_TYPE(PyObject*) noexcept
     void PyErr_SetObject(PyObject*, PyObject*) noexcept
     PyObject* PyErr_NoMemory() noexcept
     void PyErr_SetNone(PyObject*) noexcept

@@ -16,6 +16,10 @@
 # because two takers can then run one G.
 
 
+cdef enum:
+    RUNQ_AHEAD = 4
+
+
 cdef inline uint32_t runq_len(gm_p* p) noexcept nogil:
     # Racy for all but the owner. Reads head first, as thieves do, so it never goes negative.
     cdef uint32_t h = gm_load_u32_acquire(&p.runq_head)
@@ -54,11 +58,8 @@ cdef bint runq_put_slow(gm_p* p, gm_g* g, uint32_t h, uint32_t t) noexcept nogil
     if not gm_cas_u32_acqrel(&p.runq_head, h, h + n):   # R2, R4
         return False
     batch[n] = g
-    for i in range(n):
-        batch[i].schedlink = batch[i + 1]
-    g.schedlink = NULL
     gm_lock_acquire(&sched.lock)
-    glob_runq_put_batch(batch[0], g, n + 1)
+    glob_runq_put_batch(batch, n + 1)
     gm_lock_release(&sched.lock)
     return True
 
@@ -72,6 +73,9 @@ cdef inline gm_g* runq_get(gm_p* p) noexcept nogil:
         if t == h:
             return NULL
         g = <gm_g*>gm_load_ptr_relaxed(&p.runq[h & (GM_RUNQ_SLOTS - 1)].g)
+        # Of a burst each G is cold by now: fetch the one whose turn comes after a few others.
+        # The slot may hold an old pointer; a prefetch of any address is harmless.
+        gm_prefetch_g(gm_load_ptr_relaxed(&p.runq[(h + RUNQ_AHEAD) & (GM_RUNQ_SLOTS - 1)].g))
         if gm_likely(gm_cas_u32_acqrel(&p.runq_head, h, h + 1)):
             return g
 

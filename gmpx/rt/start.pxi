@@ -7,11 +7,10 @@ cdef extern from "Python.h":
 
 cdef void sched_reset() noexcept nogil:
     # Nothing runs, nothing is queued, nobody sleeps. The lock and the id counter stay.
-    sched.runq.head = sched.runq.tail = NULL
-    sched.runq.n = 0
+    memset(&sched.runq, 0, sizeof(sched.runq))
     gm_store_i64_relaxed(&sched.runq_size, 0)
-    sched.gfree.head = sched.gfree.tail = NULL
-    sched.gfree.n = 0
+    sched.gfree = sched.gfree_spare = NULL
+    sched.gfree_low = 0
     gm_store_i64_relaxed(&sched.gfree_size, 0)
     sched.pidle = NULL
     sched.midle = NULL
@@ -33,8 +32,7 @@ cdef void p_reset(gm_p* p) noexcept nogil:
     p.link = NULL
     gm_store_u32_relaxed(&p.runq_head, 0)
     gm_store_u32_relaxed(&p.runq_tail, 0)
-    p.gfree.head = p.gfree.tail = NULL
-    p.gfree.n = 0
+    p.ngfree = 0
     p.goid_next = p.goid_end = 0
 
 
@@ -51,6 +49,9 @@ cdef int start() except -1:
     cdef Goroutine probe = Goroutine.__new__(Goroutine)
     if <char*>&probe.g - <char*><PyObject*>probe != sizeof(PyObject):
         raise ImportError("gmpx was built wrong: Goroutine's layout is not what G() expects")
+    if (<GoroutineHead*>probe).result != <PyObject*>probe._result:
+        raise ImportError("gmpx was built wrong: Goroutine's layout is not GoroutineHead's")
+    (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
     if gm_lock_init(&sched.lock) < 0 or gm_lock_init(&timers.lock) < 0:
         raise MemoryError()

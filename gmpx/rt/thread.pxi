@@ -98,7 +98,7 @@ cdef void m_end(gm_m* m) noexcept:
         all_unlink(G(g))
         G(g).park = NULL
         gm_store_u32_release(&G(g).status, G_DEAD)
-        if G(g).ext != NULL:
+        if ext_get(G(g)) != NULL:
             ext_finish(m, G(g))
         decref(g)
     xdecref(m.ctx_snap)

@@ -38,6 +38,7 @@ cdef extern from *:
 cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     # A fresh G's whole life on this worker: from its first instruction to its end.
     cdef PyObject* r
+    cdef PyObject* args = slot(g)[0]
     g.park = &w.park
     w.park.g = g
     execute(m, g)
@@ -45,12 +46,12 @@ cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
         r = raise_cancelled()
     elif gm_unlikely(context_for(w, g) < 0):
         r = NULL
-    elif g.args == NULL:
+    elif args == NULL:
         r = call_noargs(g.fn)
     elif gm_unlikely(g.flags & GF_KWARGS):
-        r = call(g.fn, tuple_get(g.args, 0), tuple_get(g.args, 1))
+        r = call(g.fn, tuple_get(args, 0), tuple_get(args, 1))
     else:
-        r = call(g.fn, g.args, NULL)
+        r = call(g.fn, args, NULL)
     goexit0(m, g, r)
 
 

@@ -1,0 +1,47 @@
+# What only some goroutines have: a name, joiners, callbacks, a WaitGroup to count down.
+#
+# gm_g.extra is 0 for the goroutine that has none of it, which is the usual one. The WaitGroup
+# that `wg.go` gives it lies in the word itself, tagged by its lowest bit; anything more needs a
+# gm_gext, made when it is first asked for.
+
+
+cdef inline gm_gext* ext_get(gm_g* g) noexcept nogil:
+    return NULL if g.extra & 1 else <gm_gext*>g.extra
+
+
+cdef gm_gext* ext_of(gm_g* g) except NULL:
+    # The gm_gext, made if need be.
+    cdef gm_gext* ext = ext_get(g)
+    if ext == NULL:
+        ext = <gm_gext*>calloc(1, sizeof(gm_gext))
+        if ext == NULL:
+            raise MemoryError()
+        if g.extra & 1:
+            ext.wg = <PyObject*>(g.extra & ~<uintptr_t>1)
+        g.extra = <uintptr_t>ext
+    return ext
+
+
+cdef inline PyObject* take_wg(gm_g* g) noexcept nogil:
+    # The WaitGroup, owned by the caller from here on, or NULL.
+    cdef PyObject* wg
+    if g.extra == 0:
+        return NULL
+    if gm_likely(g.extra & 1):
+        wg = <PyObject*>(g.extra & ~<uintptr_t>1)
+        g.extra = 0
+        return wg
+    wg = (<gm_gext*>g.extra).wg
+    (<gm_gext*>g.extra).wg = NULL
+    return wg
+
+
+cdef void extra_free(gm_g* g) noexcept:
+    cdef gm_gext* ext
+    xdecref(take_wg(g))
+    ext = ext_get(g)
+    if ext != NULL:
+        g.extra = 0
+        xdecref(ext.callbacks)
+        xdecref(ext.name)
+        free(ext)
