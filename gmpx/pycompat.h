@@ -151,6 +151,10 @@ GM_INLINE PyObject *gm_new_untracked(PyTypeObject *type) {
     return o;
 }
 
+/* A dead object comes back to life for a free list, as CPython's own free lists do it. */
+GM_INLINE void gm_new_reference(PyObject *o) { _Py_NewReference(o); }
+GM_INLINE void gm_drop_reference(PyObject *o) { Py_SET_REFCNT(o, 0); }
+
 /* ---- contextvars ---------------------------------------------------------------------- */
 
 /* The head of CPython's PyContext, unchanged from 3.7 to 3.14. rt/context.pxi probes it at

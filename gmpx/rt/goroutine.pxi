@@ -103,15 +103,28 @@ cdef void gfree_trim() noexcept:
 cdef void g_dealloc(PyObject* obj) noexcept:
     # Goroutine's tp_dealloc. Cython's own would save and restore the error state around a
     # __dealloc__, which costs a burst of spawns a tenth of its time.
+    # A handle's memory goes to the free list of the P that drops it, like a G's without one.
     cdef gm_g* g = G(obj)
+    cdef gm_m* m
+    cdef PyObject* x
     PyObject_GC_UnTrack(obj)
     if gm_unlikely(gm_has_weakrefs(obj)):
         PyObject_ClearWeakRefs(obj)
-    xdecref(slot(g)[0])                         # may be a _Failure, which reports itself (L4)
-    xdecref(g.fn)
-    xdecref(g.ctx)
+    x = slot(g)[0]
+    slot(g)[0] = NULL
+    xdecref(x)                                  # may be a _Failure, which reports itself (L4)
+    x = g.fn
+    g.fn = NULL
+    xdecref(x)
     if gm_unlikely(g.extra != 0):
         extra_free(g)
+    m = gm_tls_m
+    if m != NULL and m.p != NULL and not (g.flags & GF_SYSTEM):
+        gm_new_reference(obj)                   # the list's (F1)
+        gm_store_u32_relaxed(&g.status, G_IDLE)
+        if gfput(m.p, g):
+            return
+        gm_drop_reference(obj)
     Py_TYPE(obj).tp_free(obj)
 
 
