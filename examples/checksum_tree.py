@@ -157,7 +157,8 @@ def with_goroutines(files):
 
     gmpx.go(feed)
     try:
-        yield from results
+        for digest in results:  # `yield from` would hand our close() on to the channel
+            yield digest
     finally:
         stopping = True
         for _late in results:  # until the feeder closes it: nobody stays parked

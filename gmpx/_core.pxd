@@ -138,6 +138,8 @@ cdef struct gm_park:
     gm_g* g                     # execute
     gm_m* m                     # constant: the M whose greenlet stands here
     PyObject* gl                # owner: the greenlet to resume, owned while parked
+    PyObject* home              # constant: the worker's greenlet, or the thread's root
+    void* home_token            # owner: home's gm_greenlet_token, once known
     int reason                  # winner of word, before it publishes the G
     const char* why             # owner: Go's word for what is waited for
     gm_sudog sudog
@@ -238,6 +240,7 @@ cdef struct gm_m:
     Py_ssize_t reap             # owner: idle workers that g0 is to end
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
     int64_t housekeep_at        # owner: when a sleep ends to look for signals, surplus workers
+    uint32_t next_floor         # owner: see FLOORS
     PyObject* g0                # owner: greenlet that starts workers; owned
     int turn                    # owner: TURN_READY or TURN_FRESH, see schedule
     int turn_left

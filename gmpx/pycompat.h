@@ -155,6 +155,18 @@ GM_INLINE PyObject *gm_new_untracked(PyTypeObject *type) {
 GM_INLINE void gm_new_reference(PyObject *o) { _Py_NewReference(o); }
 GM_INLINE void gm_drop_reference(PyObject *o) { Py_SET_REFCNT(o, 0); }
 
+/* A token of the greenlet that runs: the bottom chunk of CPython's stack of Python frames, of
+ * which each greenlet has its own for as long as it lives. NULL where that does not say it
+ * (3.10, no Python frame yet, a stack of several chunks): ask greenlet then. */
+GM_INLINE void *gm_greenlet_token(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    _PyStackChunk *c = PyThreadState_Get()->datastack_chunk;
+    return c != NULL && c->previous == NULL ? c : NULL;
+#else
+    return NULL;
+#endif
+}
+
 /* ---- contextvars ---------------------------------------------------------------------- */
 
 /* The head of CPython's PyContext, unchanged from 3.7 to 3.14. rt/context.pxi probes it at

@@ -337,7 +337,7 @@ cpdef object gosched():
         execute(m, g)
         return None
     pk = g.park
-    pk.gl = greenlet_current()
+    pk.gl = current_greenlet(pk)
     if gm_unlikely(transfer(m, next) < 0):
         xdecref(pk.gl)
         pk.gl = NULL

@@ -14,6 +14,7 @@ cdef extern from "pycompat.h":
     void gm_reset_recursion() noexcept
     void gm_new_reference(PyObject*) noexcept
     void gm_drop_reference(PyObject*) noexcept
+    void* gm_greenlet_token() noexcept
     bint gm_has_weakrefs(PyObject*) noexcept
     PyObject* gm_new_untracked(PyTypeObject*) noexcept
     PyObject* gm_function_qualname(PyObject*) noexcept

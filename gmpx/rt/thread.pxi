@@ -75,7 +75,7 @@ cdef int m0_start(gm_m* m) except -1:
         root = up
     PyErr_Clear()
     m.g0 = greenlet_new(g0_callable, root)
-    xdecref(root)
+    m.g_main.park.home = root               # kept: it lives as long as the thread
     if m.g0 == NULL:
         raise MemoryError()
     if gm_load_u32_relaxed(&sched.nallp) == 0:

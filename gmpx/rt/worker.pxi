@@ -20,6 +20,11 @@
 
 cdef enum:
     IDLE_WORKERS = 256          # idle workers of an M that are never let go
+    # Workers start on one of a few floors of the C stack in turn. A switch copies a stack away
+    # only where the next one needs its place, so between workers on different floors one of two
+    # switches copies nothing. A stack that outgrows its floor is copied as always.
+    FLOORS = 4
+    FLOOR_BYTES = 16384
 
 cdef extern from *:
     """
@@ -33,6 +38,29 @@ cdef extern from *:
     }
     """
     PyObject* gm_worker_entry(PyObject*, PyObject*) noexcept
+
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    #  include <malloc.h>
+    #  define GM_NOINLINE __declspec(noinline)
+    #  define gm_alloca _alloca
+    #else
+    #  define GM_NOINLINE __attribute__((noinline))
+    #  define gm_alloca __builtin_alloca
+    #endif
+    /* Starts a greenlet `skip` bytes further down the C stack. */
+    static GM_NOINLINE PyObject *gm_start_below(PyObject *gl, PyObject *args, size_t skip) {
+        volatile char *pad = (volatile char *)gm_alloca(skip + 1);
+        PyObject *r;
+        pad[0] = 0;
+        r = gm_greenlet_switch(gl, args);
+        pad[skip] = 0;
+        return r;
+    }
+    """
+    PyObject* start_below "gm_start_below"(PyObject*, PyObject*, size_t) noexcept
 
 
 cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
@@ -125,6 +153,7 @@ cdef gm_worker* worker_new(gm_m* m) noexcept:
         free(w)
         return NULL
     w.park.m = m
+    w.park.home = w.gl
     w.park.timer.index = -1
     return w
 
@@ -158,7 +187,8 @@ cdef void g0_loop(gm_m* m) noexcept:
                 continue
             m.handoff = g
             m.starting = w
-            switch_to(w.gl)
+            m.next_floor = (m.next_floor + 1) % FLOORS
+            xdecref(start_below(w.gl, empty_tuple, m.next_floor * FLOOR_BYTES))
         if gm_unlikely(PyErr_Occurred() != NULL):
             PyErr_WriteUnraisable(NULL)
 
