@@ -311,7 +311,13 @@ cdef class WaitGroup:
     cdef gm_mu mu
     cdef Py_ssize_t n
     cdef gm_waitq waiters
+    cdef bint fail_fast         # constant: a goroutine's failure ends the wait
+    cdef object first_failed    # GIL: handle of the first that failed, if fail_fast
     cdef object __weakref__
+
+
+cdef class FailFast(WaitGroup):
+    pass
 
 
 cdef class Mutex:

@@ -1,2 +1,176 @@
-def map():pass
-def imap():pass
+"""map and imap: ordered fan-out and fan-in over the public interface."""
+
+import time
+from collections import deque
+
+from gmpx._core import Chan, FailFast, Goroutine, go
+
+__all__ = ["imap", "map"]
+
+#: How many calls imap keeps in flight when no limit is given.
+IMAP_LIMIT = 256
+
+
+def map(fn, /, *iterables, limit=None, timeout=None):
+    """Calls ``fn`` on each item, or each tuple of a zip, in a goroutine of its own.
+
+    Args:
+        fn: the function.
+        iterables: one or more; the shortest one ends the input. Read through before the first
+            wait, or as room comes if there is a limit.
+        limit: how many calls may run at once, >= 1; None for no bound.
+        timeout: seconds for the whole; None waits for ever.
+
+    Returns:
+        A list of the values, in the order of the input.
+
+    Raises:
+        The first exception, in time, of any call. The other calls are cancelled then, and have
+        ended when map raises; so too after TimeoutError, and if an iterable raises.
+        TypeError, ValueError: bad input, before anything runs.
+
+    Blocks the goroutine; on a foreign thread, the thread.
+
+    >>> map(pow, [2, 3], [5, 2])
+    [32, 9]
+    """
+    inputs = _inputs(fn, iterables)
+    limit = _limit(limit)
+    if limit is not None:
+        return _map_limited(fn, inputs, limit, timeout)
+    group = FailFast()
+    group.check_timeout(timeout)
+    spawn = group.go
+    handles = []
+    try:
+        for args in inputs:
+            handles.append(spawn(fn, *args))
+        group.wait(timeout)
+    except BaseException:
+        _abandon(handles)
+        raise
+    if group.failed is not None:
+        failed = group.failed
+        del group
+        _abandon(handles)
+        failed.result()
+    return [handle.result() for handle in handles]
+
+
+def _map_limited(fn, inputs, limit, timeout):
+    FailFast().check_timeout(timeout)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ended = Chan(limit)  # as many as may be in flight: the callback never has to wait
+    handles = []
+    running = 0
+    try:
+        for args in inputs:
+            if running == limit:
+                _wait_one(ended, deadline)
+                running -= 1
+            handle = go(fn, *args)
+            handles.append(handle)
+            running += 1
+            handle.add_done_callback(ended.send_nowait)
+        for _ in range(running):
+            _wait_one(ended, deadline)
+    except BaseException:
+        _abandon(handles)
+        raise
+    return [handle.result() for handle in handles]
+
+
+def _wait_one(ended, deadline):
+    left = None if deadline is None else max(deadline - time.monotonic(), 0)
+    ended.recv(left).result()
+
+
+def imap(fn, /, *iterables, limit=None, ordered=True):
+    """Like map, as a lazy iterator; the input may be endless.
+
+    Args:
+        fn: the function.
+        iterables: one or more; read only as far as there is room in flight.
+        limit: how many calls may be in flight, values that wait for the reader among them,
+            >= 1; None for 256.
+        ordered: yield values in the order of the input; False: as they come.
+
+    Returns:
+        An iterator over the values. An exception of a call is raised in its place and ends the
+        iteration. Whenever it ends (an exception, ``close``, leaving the loop), the calls in
+        flight are cancelled.
+
+    Raises:
+        TypeError, ValueError: bad input, at once.
+    """
+    inputs = _inputs(fn, iterables)
+    limit = _limit(limit) or IMAP_LIMIT
+    if ordered:
+        return _imap_ordered(fn, inputs, limit)
+    return _imap_unordered(fn, inputs, limit)
+
+
+def _imap_ordered(fn, inputs, limit):
+    flying = deque()
+    try:
+        for args in inputs:
+            if len(flying) == limit:
+                yield flying.popleft().result()
+            flying.append(go(fn, *args))
+        while flying:
+            yield flying.popleft().result()
+    finally:
+        _abandon(flying)
+
+
+def _imap_unordered(fn, inputs, limit):
+    ended = Chan(limit)
+    flying = set()
+
+    def next_value():
+        handle = ended.recv()
+        flying.discard(handle)
+        return handle.result()
+
+    try:
+        for args in inputs:
+            if len(flying) == limit:
+                yield next_value()
+            handle = go(fn, *args)
+            flying.add(handle)
+            handle.add_done_callback(ended.send_nowait)
+        while flying:
+            yield next_value()
+    finally:
+        _abandon(flying)
+
+
+def _inputs(fn, iterables):
+    if not callable(fn):
+        raise TypeError(f"fn must be callable, not {type(fn).__name__}")
+    if not iterables:
+        raise TypeError("at least one iterable is needed")
+    return zip(*iterables)
+
+
+def _limit(limit):
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"limit must be an int or None, not {type(limit).__name__}")
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1: {limit}")
+    return limit
+
+
+def _abandon(handles: "list[Goroutine]"):
+    """Cancels what has not ended, waits for it, and marks all exceptions as read."""
+    handles = [handle for handle in handles if handle is not None]
+    for handle in handles:
+        if not handle.done():
+            handle.cancel()
+    for handle in handles:
+        try:
+            handle.exception()
+        except RuntimeError:
+            return  # collected as garbage inside the scheduler: nothing can wait there

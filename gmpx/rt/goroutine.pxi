@@ -224,6 +224,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     all_unlink(g)
     counters(m).finished += 1
     if wg != NULL:
+        if gm_unlikely(g.flags & GF_FAILED):
+            wg_failed(m, <WaitGroup>wg, obj)
         wg_done(m, <WaitGroup>wg)
         decref(wg)
     if gm_unlikely(g.extra != 0):

@@ -44,7 +44,12 @@ cdef void wg_release(gm_m* m, WaitGroup wg) noexcept:
         goready(m, s.park.g, False)
 
 
-@cython.final
+cdef void wg_failed(gm_m* m, WaitGroup wg, PyObject* handle) noexcept:
+    if wg.fail_fast and wg.first_failed is None:
+        wg.first_failed = <object>handle
+        wg_release(m, wg)
+
+
 cdef class WaitGroup:
     """WaitGroup()
     Waits for a number of goroutines to end (Go's sync.WaitGroup).
@@ -101,7 +106,7 @@ cdef class WaitGroup:
         cdef int64_t deadline = deadline_of(timeout)
         cdef gm_m* m
         cdef gm_g* g
-        if self.n == 0:
+        if self.n == 0 or self.first_failed is not None:
             return None
         if deadline == TRY_ONCE:
             raise TimeoutError("WaitGroup.wait timed out")
@@ -111,6 +116,22 @@ cdef class WaitGroup:
 
     def __repr__(self):
         return f"<WaitGroup count={self.n}>"
+
+
+@cython.final
+cdef class FailFast(WaitGroup):
+    # For map: wait also returns when a goroutine of `go` has raised, which `failed` then names.
+
+    def __cinit__(self):
+        self.fail_fast = True
+
+    @property
+    def failed(self):
+        return self.first_failed
+
+    @staticmethod
+    def check_timeout(timeout):
+        deadline_of(timeout)
 
 
 # ---- Mutex ---------------------------------------------------------------------------------
