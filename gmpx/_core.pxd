@@ -208,7 +208,7 @@ cdef struct gm_p:
     uint64_t goid_next          # owner: ids [goid_next, goid_end) are this P's
     uint64_t goid_end
     gm_counters count
-    uint64_t seen_tick          # the poller: sched_tick at seen_at
+    uint64_t seen               # the poller: p_moves at seen_at
     int64_t seen_at
     PyObject* obj               # borrowed: the Processor (allp keeps it)
 
@@ -229,6 +229,7 @@ cdef struct gm_m:
     gm_m* idle_next
     gm_m* pwait_next            # sched.lock: waiting for a P
     bint pwaiting               # sched.lock
+    int64_t pwait_since         # sched.lock
     gm_m* all_next              # GIL: allm
     gm_m* all_prev
     gm_g* handoff               # owner: fresh G for the worker that is switched to next
@@ -251,7 +252,9 @@ cdef struct gm_m:
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
     bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
     gm_u32 stop                 # shutdown: end the thread
-    bint rescue                 # owner: runs a stalled P's work on a spare P
+    bint rescue                 # owner: runs the work of Ps that stand still
+    uint32_t rescue_most        # owner: how many Gs it takes at its next visit
+    uint64_t rescue_ticks       # owner: others' ticks when the rescue began
     int idle_polls              # owner: polls in a row that found nothing queued
     PyObject* obj               # owned: the Machine
     gm_g* g_main                # M0 and foreign threads: the thread's own goroutine
@@ -269,6 +272,9 @@ cdef struct gm_sched:
     gm_lock lock
     gm_batches runq             # lock: the global queue
     gm_i64 runq_size            # lock / anyone, as a hint
+    gm_u64 runq_takes           # lock / the poller: how often something was taken
+    uint64_t takes_seen         # the poller, as gm_p.seen
+    int64_t takes_seen_at
     gm_gfree* gfree             # lock: dead Gs that no P holds
     gm_gfree* gfree_spare       # lock: one batch kept for reuse
     int64_t gfree_low           # lock: smallest gfree_size since the last trim

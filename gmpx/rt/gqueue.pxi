@@ -109,6 +109,7 @@ cdef gm_g* glob_runq_get(gm_p* p, Py_ssize_t most) noexcept nogil:
     if most > 0:
         n = min(n, most)
     n = min(n, GM_RUNQ_HALF)
+    gm_store_u64_relaxed(&sched.runq_takes, gm_load_u64_relaxed(&sched.runq_takes) + 1)
     g = glob_runq_pop()
     while n > 1:
         n -= 1

@@ -27,6 +27,7 @@ cdef extern from *:
 
 cdef enum:
     AWAIT_P_NS = 5000000        # an M with ready Gs waits this long for a regular P
+    HANDOVER_NS = 1000000       # and this long before another M's P is asked for
     MAX_PROCS = 1024
     SPARES = 2                  # Ps beyond nprocs: one each for M3's extra M and for M0
 
@@ -77,7 +78,7 @@ cdef gm_p* spare_p() noexcept nogil:
 
 cdef inline void acquire_p(gm_m* m, gm_p* p) noexcept nogil:
     wire_p(m, p)
-    p.seen_tick = ~<uint64_t>0                  # no tick: not stalled before it was seen twice
+    p.seen = ~<uint64_t>0                       # never so: not stalled before it was seen twice
 
 
 cdef inline void wire_p(gm_m* m, gm_p* p) noexcept nogil:
@@ -128,6 +129,7 @@ cdef void await_p(gm_m* m) noexcept nogil:
         acquire_p(m, pid_get())
     else:
         m.pwaiting = True
+        m.pwait_since = until - AWAIT_P_NS
         m.pwait_next = NULL
         if sched.pwait_last != NULL:
             sched.pwait_last.pwait_next = m
@@ -170,7 +172,8 @@ cdef void pwait_remove(gm_m* m) noexcept nogil:
 
 
 cdef void hand_over_p(gm_m* m) noexcept nogil:
-    # schedule, every 61st tick: an M that waits for a P gets this one; and a P beyond
+    # schedule, every 61st tick: an M that has waited for a P gets this one (not at once: two
+    # threads that pass a P to and fro every few microseconds get nothing done); and a P beyond
     # gomaxprocs is given up. m goes on through find_runnable, where it waits in its turn if it
     # has ready Gs.
     cdef gm_m* waiter
@@ -180,7 +183,7 @@ cdef void hand_over_p(gm_m* m) noexcept nogil:
     if m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs):
         if not m.rescue:
             release_p(m)
-    elif waiter != NULL:
+    elif waiter != NULL and gm_nanotime() - waiter.pwait_since >= HANDOVER_NS:
         pwait_remove(waiter)
         p = m.p
         m.count.handoffs += 1

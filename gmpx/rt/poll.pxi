@@ -175,52 +175,53 @@ cdef void poll_pass_on(gm_m* m) noexcept nogil:
 
 # ---- the poller's look at stalled Ps -------------------------------------------------------
 
+cdef inline uint64_t p_moves(gm_p* p) noexcept nogil:
+    # Changes when p runs a G or somebody takes one from it.
+    return gm_load_u64_relaxed(&p.sched_tick) + gm_load_u32_relaxed(&p.runq_head)
+
+
+cdef inline bint glob_stalled(int64_t now) noexcept nogil:
+    # The poller: has the global queue stood still, with Gs in it?
+    cdef uint64_t takes = gm_load_u64_relaxed(&sched.runq_takes)
+    if takes != sched.takes_seen or gm_load_i64_relaxed(&sched.runq_size) == 0:
+        sched.takes_seen = takes
+        sched.takes_seen_at = now
+    return now - sched.takes_seen_at >= STALL_NS
+
+
 cdef bint poll_stalled(gm_m* m, gm_g** out) noexcept nogil:
-    # True: m holds a P and out[0] is a G taken from a P that stands still, or from the global
-    # queue that no one comes to.
-    cdef uint32_t i, taken
-    cdef gm_p* p
-    cdef gm_p* victim = NULL
+    # The poller, after its sleep. True: m holds a P and out[0] is a G that was queued where
+    # nothing moved; m is a rescuer from here on.
     cdef bint queued = gm_load_i64_relaxed(&sched.runq_size) > 0
-    cdef bint moving = False
+    cdef bint stalled = False
+    cdef uint32_t i
+    cdef gm_p* p
     cdef int64_t now
-    cdef uint64_t tick
     if not gm_load_u32_relaxed(&sched.watch):
         return False
     now = gm_nanotime()
     for i in range(gm_load_u32_acquire(&sched.nallp)):
         p = allp[i]
-        if gm_load_ptr_acquire(&p.m) == NULL:
-            continue
-        tick = gm_load_u64_relaxed(&p.sched_tick)
-        if tick != p.seen_tick:
-            p.seen_tick = tick
+        if p_moves(p) != p.seen or runq_len(p) == 0:
+            p.seen = p_moves(p)
             p.seen_at = now
-            moving = True
-        elif now - p.seen_at < STALL_NS:
-            moving = True
+        elif now - p.seen_at >= STALL_NS:
+            stalled = True
         if runq_len(p) > 0:
             queued = True
-            if now - p.seen_at >= STALL_NS:
-                victim = p
-    if not queued:
-        m.idle_polls += 1
-        return False
-    m.idle_polls = 0
-    if victim == NULL and (moving or gm_load_i64_relaxed(&sched.runq_size) == 0):
+    if glob_stalled(now):
+        stalled = True
+    m.idle_polls = 0 if queued else m.idle_polls + 1
+    if not stalled:
         return False
     gm_lock_acquire(&sched.lock)
     if m.p == NULL:
         acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
-    if victim == NULL:
-        out[0] = glob_runq_get(m.p, 0)
-    m.rescue = m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
     gm_lock_release(&sched.lock)
-    if victim != NULL:
-        out[0] = runq_steal(m.p, victim, &taken)
-        if out[0] != NULL:
-            counters(m).steals += 1
-            counters(m).stolen += taken
+    m.rescue = True
+    m.rescue_most = 1
+    m.rescue_ticks = others_ticks(m)
+    out[0] = rescue_more(m)
     if out[0] == NULL:
         gm_lock_acquire(&sched.lock)
         release_p(m)
@@ -228,6 +229,45 @@ cdef bint poll_stalled(gm_m* m, gm_g** out) noexcept nogil:
         return False
     poll_pass_on(m)
     return True
+
+
+cdef uint64_t others_ticks(gm_m* m) noexcept nogil:
+    cdef uint64_t sum = 0
+    cdef uint32_t i
+    for i in range(gm_load_u32_acquire(&sched.nallp)):
+        if allp[i] != m.p:
+            sum += gm_load_u64_relaxed(&allp[i].sched_tick)
+    return sum
+
+
+cdef gm_g* rescue_more(gm_m* m) noexcept nogil:
+    # A rescuer whose ring is empty. While nobody else moves it goes on, with twice as many Gs a
+    # visit; when the others move again it leaves their work to them. It begins with a single G:
+    # a thread that only spawns for a while is not worth a share of its Gs, which would stay
+    # bound to another thread and talk across the GIL from then on (measured: 3,000 against
+    # 700 ns for each of 100,000 goroutines on an unbuffered channel).
+    cdef uint32_t i, taken, start
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef gm_p* p
+    cdef gm_g* g = NULL
+    if others_ticks(m) != m.rescue_ticks:
+        return NULL
+    start = cheap_rand(m)
+    for i in range(n):
+        p = allp[(start + i) % n]
+        if p == m.p or runq_len(p) == 0:
+            continue
+        g = runq_steal(m.p, p, m.rescue_most, &taken)
+        if g != NULL:
+            counters(m).steals += 1
+            counters(m).stolen += taken
+            break
+    if g == NULL and gm_load_i64_relaxed(&sched.runq_size) > 0:
+        gm_lock_acquire(&sched.lock)
+        g = glob_runq_get(m.p, m.rescue_most)
+        gm_lock_release(&sched.lock)
+    m.rescue_most = min(2 * m.rescue_most, GM_RUNQ_HALF)
+    return g
 
 
 cdef inline void poll_spawned() noexcept:

@@ -153,7 +153,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             return NULL
         if m.p != NULL:
             g = local_next(m, m.p)
-            if g == NULL:
+            if g == NULL and (GM_FREE_THREADED or m.kind == M_MAIN):
                 g = glob_take(m)        # without giving up the GIL: another M would take it
             if g != NULL:
                 return g
@@ -196,7 +196,7 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             poll_pass_on(m)
             return WORK_FOUND
         if m.p != NULL:
-            out[0] = look_around(m)
+            out[0] = rescue_more(m) if m.rescue else look_around(m)
             if out[0] != NULL:
                 poll_pass_on(m)
                 return WORK_FOUND
@@ -221,7 +221,10 @@ cdef gm_g* glob_take(gm_m* m) noexcept nogil:
 
 cdef gm_g* look_around(gm_m* m) noexcept nogil:
     # Work of others: the global queue, then the other Ps' rings. Holds a P; NULL: nothing seen.
-    cdef gm_g* g = glob_take(m)
+    cdef gm_g* g
+    if not GM_FREE_THREADED and m.kind == M_WORKER and not m.spinning:
+        return NULL                     # it was called for something that is done: see poll.pxi
+    g = glob_take(m)
     if g == NULL and not on_spare_p(m):
         if not m.spinning:
             # Go's bound: at most half of the busy Ps' number of Ms spin.
@@ -266,7 +269,7 @@ cdef gm_g* steal_work(gm_m* m) noexcept nogil:
             victim = allp[(start + i) % n]
             if victim == m.p or runq_len(victim) == 0:
                 continue
-            g = runq_steal(m.p, victim, &taken)
+            g = runq_steal(m.p, victim, GM_RUNQ_HALF, &taken)
             if g != NULL:
                 counters(m).steals += 1
                 counters(m).stolen += taken

@@ -80,8 +80,8 @@ cdef inline gm_g* runq_get(gm_p* p) noexcept nogil:
             return g
 
 
-cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at) noexcept nogil:
-    # Takes half of p's ring, rounded up, into `into`'s slots from index `at` on, which its
+cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at, uint32_t most) noexcept nogil:
+    # Takes half of p's ring, rounded up, but at most `most`, into `into`'s slots from index `at` on, which its
     # owner (the caller) has not yet published. Returns how many.
     cdef uint32_t h, t, n, i
     cdef gm_g* g
@@ -94,6 +94,7 @@ cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at) noexcept nogil:
             return 0
         if n > GM_RUNQ_HALF:              # read h and t inconsistently
             continue
+        n = min(n, most)
         for i in range(n):
             g = <gm_g*>gm_load_ptr_relaxed(&p.runq[(h + i) & (GM_RUNQ_SLOTS - 1)].g)
             gm_store_ptr_relaxed(&into.runq[(at + i) & (GM_RUNQ_SLOTS - 1)].g, g)
@@ -101,13 +102,13 @@ cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at) noexcept nogil:
             return n
 
 
-cdef gm_g* runq_steal(gm_p* p, gm_p* victim, uint32_t* taken) noexcept nogil:
-    # Steals half of victim's ring for p, whose ring is empty (its owner, the caller, found it
+cdef gm_g* runq_steal(gm_p* p, gm_p* victim, uint32_t most, uint32_t* taken) noexcept nogil:
+    # Steals half of victim's ring, at most `most`, for p, whose ring is empty (its owner, the caller, found it
     # so). Returns the oldest to run; the others are in p's ring. Go runs the newest; the
     # oldest keeps stolen work in the order of its spawns.
     cdef uint32_t t = gm_load_u32_relaxed(&p.runq_tail)     # our own (R1)
     # The oldest goes to slot t - 1, outside [head, tail): it is never published.
-    cdef uint32_t n = runq_grab(victim, p, t - 1)
+    cdef uint32_t n = runq_grab(victim, p, t - 1, most)
     taken[0] = n
     if n == 0:
         return NULL

@@ -22,6 +22,7 @@ cdef PyObject* pack_args(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
     for i in range(nargs):
         incref(args[i])
         tuple_set(t, i, args[i])
+    PyObject_GC_UnTrack(t)                  # while it is queued only the G has it (L1)
     if nkw == 0:
         return t
     d = dict_new()
@@ -39,6 +40,7 @@ cdef PyObject* pack_args(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
             decref(both)
             flags[0] = ~<uint32_t>0
             return NULL
+    PyObject_GC_UnTrack(both)
     flags[0] = GF_KWARGS
     return both
 

@@ -23,8 +23,8 @@ cdef enum:
     # Workers start on one of a few floors of the C stack in turn. A switch copies a stack away
     # only where the next one needs its place, so between workers on different floors one of two
     # switches copies nothing. A stack that outgrows its floor is copied as always.
-    FLOORS = 4
-    FLOOR_BYTES = 16384
+    FLOORS = 2
+    FLOOR_BYTES = 8192
 
 cdef extern from *:
     """
@@ -79,6 +79,8 @@ cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     elif gm_unlikely(g.flags & GF_KWARGS):
         r = call(g.fn, tuple_get(args, 0), tuple_get(args, 1))
     else:
+        if not PyObject_GC_IsTracked(args):
+            PyObject_GC_Track(args)         # the function may keep it
         r = call(g.fn, args, NULL)
     goexit0(m, g, r)
 
