@@ -208,8 +208,9 @@ cdef struct gm_p:
     uint64_t goid_next          # owner: ids [goid_next, goid_end) are this P's
     uint64_t goid_end
     gm_counters count
-    uint64_t seen               # the poller: p_moves at seen_at
+    uint64_t seen               # the poller: sched_tick at seen_at
     int64_t seen_at
+    bint stalled                # the poller: see rt/poll.pxi
     PyObject* obj               # borrowed: the Processor (allp keeps it)
 
 cdef struct gm_m:
@@ -252,10 +253,6 @@ cdef struct gm_m:
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
     bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
     gm_u32 stop                 # shutdown: end the thread
-    bint rescue                 # owner: runs the work of Ps that stand still
-    uint32_t rescue_most        # owner: how many Gs it takes at its next visit
-    uint64_t rescue_ticks       # owner: others' ticks when the rescue began
-    int idle_polls              # owner: polls in a row that found nothing queued
     PyObject* obj               # owned: the Machine
     gm_g* g_main                # M0 and foreign threads: the thread's own goroutine
     PyObject* g_self            # owned: its Goroutine
@@ -273,8 +270,14 @@ cdef struct gm_sched:
     gm_batches runq             # lock: the global queue
     gm_i64 runq_size            # lock / anyone, as a hint
     gm_u64 runq_takes           # lock / the poller: how often something was taken
-    uint64_t takes_seen         # the poller, as gm_p.seen
-    int64_t takes_seen_at
+    # the poller's, written by it alone; the role's release and acquire order them
+    uint64_t runq_seen          # runq_takes at runq_seen_at
+    int64_t runq_seen_at
+    bint runq_stalled
+    int64_t ticked_at           # when a P was last seen to have ticked
+    uint32_t rescue_most        # how many Gs the next visit to a stalled P takes
+    int idle_polls              # looks in a row that saw nothing queued
+    gm_i64 poll_every           # rescuer / poller: its time-out while watch is set
     gm_gfree* gfree             # lock: dead Gs that no P holds
     gm_gfree* gfree_spare       # lock: one batch kept for reuse
     int64_t gfree_low           # lock: smallest gfree_size since the last trim

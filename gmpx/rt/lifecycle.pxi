@@ -199,7 +199,7 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     m.ready.head = m.ready.tail = NULL
     m.ready.n = 0
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
-    m.blocked = m.pwaiting = m.spinning = m.rescue = False
+    m.blocked = m.pwaiting = m.spinning = False
     gm_store_u32_relaxed(&m.stop, 0)
     m.all_next = m.all_prev = NULL
     allm = m

@@ -7,9 +7,9 @@
 # Why no wake-up is lost (each pair is store, full barrier, load on both sides):
 #   W1  Work in the global queue. Publisher: puts it under sched.lock, then wake_p takes
 #       sched.lock and looks for a sleeper. Sleeper: under sched.lock looks at the queue and goes
-#       on midle in one critical section. The lock orders the two sections. (On a GIL build the
-#       poller, which comes without a P, does not look: there the queue is the overflow of a P
-#       that moves, or wake_p has found it a runner, or it has stalled: W4.)
+#       on midle in one critical section. The lock orders the two sections. (On a GIL build only
+#       those look that may_take names: there the queue is the overflow of a P that moves, or
+#       wake_p has found it a runner, or it has stalled: W4.)
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then note_wakeup (RMW). stop_m:
 #       note_clear (RMW), then looks at the inbox, then sleeps.
 #   W3  A timer that comes before all others. timer_add: writes next_when (seqcst), then reads
@@ -29,7 +29,10 @@
 
 cdef enum:
     POLL_NS = 5000000           # how often the poller looks while watch is set
-    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long
+    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
+    SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
+    RESCUE_NS = 100000          # between visits to a P whose owner is blocked
+    CONTENDED_NS = 1000000      # a wait for the GIL that says that somebody runs Python
     POLLS_TO_DISARM = 20        # looks in a row that saw nothing queued
     HOUSEKEEP_NS = 1000000000   # how often a sleeping M looks for signals, surplus workers
 
@@ -40,12 +43,13 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     # Nothing to do: gives up the P, sleeps until woken (Go's stopm, and the part of findRunnable
     # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
     cdef bint was_spinning = m.spinning
+    cdef bint disarm = False
     cdef bint poller
     cdef int r
     note_clear(&m.note)                                 # W2: from here on a push wakes us
     gm_lock_acquire(&sched.lock)
     if m.p != NULL:
-        if sched.runq.n > 0 and m.p.id < <int32_t>gm_load_u32_relaxed(&sched.nprocs):
+        if sched.runq.n > 0 and may_take(m) and not on_spare_p(m):
             out[0] = glob_runq_get(m.p, 0)              # W1
             gm_lock_release(&sched.lock)
             note_cancel(&m.note)
@@ -72,16 +76,21 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     gm_lock_acquire(&sched.lock)
     wake_m(m)
     gm_lock_release(&sched.lock)
+    if poller:
+        if r == 0 and not gm_load_u32_relaxed(&m.stop):
+            poll_rescue(m, out)
+        disarm = sched.idle_polls >= POLLS_TO_DISARM
+        if disarm:
+            sched.idle_polls = 0
+        poll_leave()
+    if out[0] != NULL:
+        poll_pass_on(m)
+        return WORK_RESCUE
     if gm_load_u32_acquire(&m.stop):
         return WORK_STOP
-    if r == 0 and poller and poll_stalled(m, out):
-        return WORK_FOUND
     if r < 0 or (m.housekeep_at != 0 and gm_nanotime() >= m.housekeep_at):
         return WORK_HOUSEKEEP
-    if m.idle_polls >= POLLS_TO_DISARM:
-        m.idle_polls = 0
-        return WORK_DISARM
-    return WORK_FOUND
+    return WORK_DISARM if disarm else WORK_FOUND
 
 
 cdef bint recheck_runqs(gm_m* m) noexcept nogil:
@@ -106,7 +115,7 @@ cdef bint recheck_runqs(gm_m* m) noexcept nogil:
 
 
 cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
-    # On midle, note cleared. Returns note_sleep's answer; the poller's role is laid down.
+    # On midle, note cleared. Returns note_sleep's answer.
     cdef int64_t until = INT64_MAX
     cdef int r
     m.housekeep_at = 0
@@ -125,10 +134,13 @@ cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
         r = note_sleep(&m.note, -1, False)
     else:
         r = note_sleep(&m.note, max(until - gm_nanotime(), 0), m.kind == M_MAIN)
-    if poller:
-        gm_store_i64_relaxed(&sched.poll_until, 0)      # no poller: see poll_wake_before
-        gm_store_ptr_release(&sched.poller, NULL)       # pairs with the CAS of the next one
     return r
+
+
+cdef inline void poll_leave() noexcept nogil:
+    # The poller lays its role down.
+    gm_store_i64_relaxed(&sched.poll_until, 0)          # no poller: see poll_wake_before
+    gm_store_ptr_release(&sched.poller, NULL)           # pairs with the CAS of the next one
 
 
 cdef int64_t poll_deadline() noexcept nogil:
@@ -137,7 +149,7 @@ cdef int64_t poll_deadline() noexcept nogil:
     while True:
         until = gm_load_i64_seqcst(&timers.next_when)
         if gm_load_u32_seqcst(&sched.watch):
-            until = min(until, gm_nanotime() + POLL_NS)
+            until = min(until, gm_nanotime() + gm_load_i64_relaxed(&sched.poll_every))
         gm_store_i64_seqcst(&sched.poll_until, until)
         when = gm_load_i64_seqcst(&timers.next_when)
         if when >= until:
@@ -174,100 +186,97 @@ cdef void poll_pass_on(gm_m* m) noexcept nogil:
 
 
 # ---- the poller's look at stalled Ps -------------------------------------------------------
+#
+# A P that holds fresh Gs is stalled when its owner has not ticked for STALL_NS while nobody else
+# ticked either, or for SLOW_STALL_NS whatever the others did (an M that waits for the GIL stands
+# still for as long as the others keep it). It stays so until its owner ticks. Then the poller
+# runs some of its Gs: one at its first visit, twice as many at each further one. So a thread
+# that does nothing but spawn for a while keeps its Gs: those that another thread runs stay bound
+# to that, and talk across the GIL from then on (measured: 3,000 against 700 ns for each of
+# 100,000 goroutines on an unbuffered channel). For an owner that is blocked the visits follow
+# each other closely; that it is blocked, and not just busy with Python, shows when nobody
+# contends for the GIL.
 
-cdef inline uint64_t p_moves(gm_p* p) noexcept nogil:
-    # Changes when p runs a G or somebody takes one from it.
-    return gm_load_u64_relaxed(&p.sched_tick) + gm_load_u32_relaxed(&p.runq_head)
+cdef inline bint stands_still(int64_t since, int64_t now) noexcept nogil:
+    return now - since >= SLOW_STALL_NS or (
+        now - since >= STALL_NS and now - sched.ticked_at >= STALL_NS)
 
 
-cdef inline bint glob_stalled(int64_t now) noexcept nogil:
-    # The poller: has the global queue stood still, with Gs in it?
-    cdef uint64_t takes = gm_load_u64_relaxed(&sched.runq_takes)
-    if takes != sched.takes_seen or gm_load_i64_relaxed(&sched.runq_size) == 0:
-        sched.takes_seen = takes
-        sched.takes_seen_at = now
-    return now - sched.takes_seen_at >= STALL_NS
-
-
-cdef bint poll_stalled(gm_m* m, gm_g** out) noexcept nogil:
-    # The poller, after its sleep. True: m holds a P and out[0] is a G that was queued where
-    # nothing moved; m is a rescuer from here on.
-    cdef bint queued = gm_load_i64_relaxed(&sched.runq_size) > 0
+cdef bint poll_look(int64_t now) noexcept nogil:
+    # The poller: updates who has ticked and who is stalled. True: somebody is.
+    cdef bint queued = False
     cdef bint stalled = False
     cdef uint32_t i
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef uint64_t moves
     cdef gm_p* p
-    cdef int64_t now
-    if not gm_load_u32_relaxed(&sched.watch):
-        return False
-    now = gm_nanotime()
-    for i in range(gm_load_u32_acquire(&sched.nallp)):
+    for i in range(n):
         p = allp[i]
-        if p_moves(p) != p.seen or runq_len(p) == 0:
-            p.seen = p_moves(p)
-            p.seen_at = now
-        elif now - p.seen_at >= STALL_NS:
-            stalled = True
+        moves = gm_load_u64_relaxed(&p.sched_tick)
+        if moves != p.seen:
+            p.seen = moves
+            p.seen_at = sched.ticked_at = now
+            p.stalled = False
+    for i in range(n):
+        p = allp[i]
         if runq_len(p) > 0:
             queued = True
-    if glob_stalled(now):
-        stalled = True
-    m.idle_polls = 0 if queued else m.idle_polls + 1
-    if not stalled:
-        return False
+            p.stalled = p.stalled or stands_still(p.seen_at, now)
+            stalled = stalled or p.stalled
+    moves = gm_load_u64_relaxed(&sched.runq_takes)
+    if moves != sched.runq_seen or gm_load_i64_relaxed(&sched.runq_size) == 0:
+        sched.runq_seen = moves
+        sched.runq_seen_at = now
+        sched.runq_stalled = False
+    if gm_load_i64_relaxed(&sched.runq_size) > 0:
+        queued = True
+        sched.runq_stalled = sched.runq_stalled or stands_still(sched.runq_seen_at, now)
+        stalled = stalled or sched.runq_stalled
+    sched.idle_polls = 0 if queued else sched.idle_polls + 1
+    return stalled
+
+
+cdef void poll_rescue(gm_m* m, gm_g** out) noexcept nogil:
+    # The poller, after its sleep. With out[0] set m holds a P: a G that was queued where nothing
+    # moved; others may be in m's ring.
+    cdef uint32_t i, start, taken
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef gm_p* p
+    if not gm_load_u32_relaxed(&sched.watch):
+        return
+    if not poll_look(gm_nanotime()):
+        sched.rescue_most = 1
+        gm_store_i64_relaxed(&sched.poll_every, POLL_NS)
+        return
     gm_lock_acquire(&sched.lock)
     if m.p == NULL:
         acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
+    if sched.runq_stalled:
+        out[0] = glob_runq_get(m.p, sched.rescue_most)
+        # not a sign of life of those who should have taken it
+        sched.runq_seen = gm_load_u64_relaxed(&sched.runq_takes)
     gm_lock_release(&sched.lock)
-    m.rescue = True
-    m.rescue_most = 1
-    m.rescue_ticks = others_ticks(m)
-    out[0] = rescue_more(m)
+    start = cheap_rand(m)
+    for i in range(n):
+        p = allp[(start + i) % n]
+        if out[0] != NULL:
+            break
+        if p.stalled and p != m.p:
+            out[0] = runq_steal(m.p, p, sched.rescue_most, &taken)
+            if out[0] != NULL:
+                counters(m).steals += 1
+                counters(m).stolen += taken
     if out[0] == NULL:
         gm_lock_acquire(&sched.lock)
         release_p(m)
         gm_lock_release(&sched.lock)
-        return False
-    poll_pass_on(m)
-    return True
+    else:
+        sched.rescue_most = min(2 * sched.rescue_most, GM_RUNQ_HALF)
 
 
-cdef uint64_t others_ticks(gm_m* m) noexcept nogil:
-    cdef uint64_t sum = 0
-    cdef uint32_t i
-    for i in range(gm_load_u32_acquire(&sched.nallp)):
-        if allp[i] != m.p:
-            sum += gm_load_u64_relaxed(&allp[i].sched_tick)
-    return sum
-
-
-cdef gm_g* rescue_more(gm_m* m) noexcept nogil:
-    # A rescuer whose ring is empty. While nobody else moves it goes on, with twice as many Gs a
-    # visit; when the others move again it leaves their work to them. It begins with a single G:
-    # a thread that only spawns for a while is not worth a share of its Gs, which would stay
-    # bound to another thread and talk across the GIL from then on (measured: 3,000 against
-    # 700 ns for each of 100,000 goroutines on an unbuffered channel).
-    cdef uint32_t i, taken, start
-    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
-    cdef gm_p* p
-    cdef gm_g* g = NULL
-    if others_ticks(m) != m.rescue_ticks:
-        return NULL
-    start = cheap_rand(m)
-    for i in range(n):
-        p = allp[(start + i) % n]
-        if p == m.p or runq_len(p) == 0:
-            continue
-        g = runq_steal(m.p, p, m.rescue_most, &taken)
-        if g != NULL:
-            counters(m).steals += 1
-            counters(m).stolen += taken
-            break
-    if g == NULL and gm_load_i64_relaxed(&sched.runq_size) > 0:
-        gm_lock_acquire(&sched.lock)
-        g = glob_runq_get(m.p, m.rescue_most)
-        gm_lock_release(&sched.lock)
-    m.rescue_most = min(2 * m.rescue_most, GM_RUNQ_HALF)
-    return g
+cdef void rescued(int64_t waited) noexcept nogil:
+    # A rescuer has got the GIL, for which it waited so many ns.
+    gm_store_i64_relaxed(&sched.poll_every, POLL_NS if waited > CONTENDED_NS else RESCUE_NS)
 
 
 cdef inline void poll_spawned() noexcept:

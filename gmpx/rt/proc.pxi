@@ -142,6 +142,7 @@ cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept nogil:
 cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     cdef PyThreadState* ts
     cdef gm_g* g
+    cdef int64_t since
     cdef int why
     if w != NULL:
         context_leave(w)                # an idle worker keeps nothing of its last G
@@ -160,7 +161,12 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
-        PyEval_RestoreThread(ts)
+        if why == WORK_RESCUE:
+            since = gm_nanotime()
+            PyEval_RestoreThread(ts)
+            rescued(gm_nanotime() - since)
+        else:
+            PyEval_RestoreThread(ts)
         if g != NULL:
             return g
         if why == WORK_HOUSEKEEP:
@@ -178,6 +184,7 @@ cdef enum:                              # why find_work returned
     WORK_HOUSEKEEP = 1                  # signal handlers may want to run, idle workers to end
     WORK_DISARM = 2                     # the poller has seen nothing queued for a while
     WORK_STOP = 3
+    WORK_RESCUE = 4                     # *out was taken from a P that stands still
 
 
 cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
@@ -196,7 +203,7 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             poll_pass_on(m)
             return WORK_FOUND
         if m.p != NULL:
-            out[0] = rescue_more(m) if m.rescue else look_around(m)
+            out[0] = look_around(m)
             if out[0] != NULL:
                 poll_pass_on(m)
                 return WORK_FOUND
@@ -207,6 +214,12 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
 
 cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
     return m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
+
+
+cdef inline bint may_take(gm_m* m) noexcept nogil:
+    # Whether m may help itself to fresh Gs of others. Under a GIL a worker M that was called for
+    # a G of its own leaves them to those who have queued them: see rt/poll.pxi, W4.
+    return GM_FREE_THREADED or m.kind == M_MAIN or m.spinning
 
 
 cdef gm_g* glob_take(gm_m* m) noexcept nogil:
@@ -222,8 +235,8 @@ cdef gm_g* glob_take(gm_m* m) noexcept nogil:
 cdef gm_g* look_around(gm_m* m) noexcept nogil:
     # Work of others: the global queue, then the other Ps' rings. Holds a P; NULL: nothing seen.
     cdef gm_g* g
-    if not GM_FREE_THREADED and m.kind == M_WORKER and not m.spinning:
-        return NULL                     # it was called for something that is done: see poll.pxi
+    if not may_take(m):
+        return NULL
     g = glob_take(m)
     if g == NULL and not on_spare_p(m):
         if not m.spinning:

@@ -24,6 +24,10 @@ cdef void sched_reset() noexcept nogil:
     gm_store_u32_relaxed(&sched.stopping, 0)
     gm_store_ptr_relaxed(&sched.poller, NULL)
     gm_store_i64_relaxed(&sched.poll_until, 0)
+    gm_store_i64_relaxed(&sched.poll_every, POLL_NS)
+    sched.rescue_most = 1
+    sched.idle_polls = 0
+    sched.runq_stalled = False
 
 
 cdef void p_reset(gm_p* p) noexcept nogil:
