@@ -238,6 +238,7 @@ cdef struct gm_m:
     gm_worker* starting         # owner: worker that g0 has just made
     gm_worker* idle_workers     # owner
     Py_ssize_t nidle
+    Py_ssize_t nworkers         # owner (GIL: shutdown): workers that live, the idle among them
     Py_ssize_t nidle_low        # owner: fewest idle since the last trim
     Py_ssize_t reap             # owner: idle workers that g0 is to end
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned

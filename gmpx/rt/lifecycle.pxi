@@ -69,17 +69,21 @@ cdef int join_until(gm_m* m, Goroutine g, int64_t deadline) except -1:
 
 
 cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
-    # Asks every worker M to end and waits for that. No G lives, so they are asleep or about to.
+    # Asks the worker Ms to end and waits for that. No G lives, so they are asleep or about to be;
+    # an M with a G that has been abandoned is left alone, with all that stands on its greenlets.
     cdef gm_m* other
+    cdef uint32_t left = 0
     gm_lock_acquire(&sched.lock)
     other = allm
     while other != NULL:
-        if other.kind == M_WORKER:
+        if other.kind == M_WORKER and other.nworkers != other.nidle:
+            left += 1
+        elif other.kind == M_WORKER:
             gm_store_u32_seqcst(&other.stop, 1)
             note_wakeup(&other.note)                    # W5
         other = other.all_next
     gm_lock_release(&sched.lock)
-    while gm_load_u32_seqcst(&sched.nm) > 0:
+    while gm_load_u32_seqcst(&sched.nm) > left:
         # Threads end within microseconds; they need the GIL for it.
         if deadline >= 0 and gm_nanotime() >= deadline:
             raise TimeoutError("shutdown timed out: a thread of the runtime is busy")

@@ -293,7 +293,8 @@ cdef inline void allm_set(gm_m* m) noexcept nogil:
 
 
 cdef void m_free(gm_m* m) noexcept nogil:
-    # The thread is gone or goes; nobody has m: it is on no list but allm.
+    # The thread is gone or goes; m is on no list but allm. Its memory stays if Gs were left
+    # parked on it: who wakes one of them later finds a dead M's inbox.
     gm_lock_acquire(&sched.lock)
     if m.all_prev != NULL:
         m.all_prev.all_next = m.all_next
@@ -303,8 +304,9 @@ cdef void m_free(gm_m* m) noexcept nogil:
         m.all_next.all_prev = m.all_prev
     counters_fold(&m.count)
     gm_lock_release(&sched.lock)
-    note_free(&m.note)
-    free(m)
+    if m.nworkers == 0:
+        note_free(&m.note)
+        free(m)
 
 
 cdef bint new_m(gm_p* p) noexcept nogil:

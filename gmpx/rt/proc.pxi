@@ -272,7 +272,8 @@ cdef inline uint32_t cheap_rand(gm_m* m) noexcept nogil:
 cdef gm_g* steal_work(gm_m* m) noexcept nogil:
     # Visits every other P from a random start, a few rounds.
     cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
-    cdef uint32_t start, i, k, taken
+    cdef uint32_t start, i, taken
+    cdef int k
     cdef gm_p* victim
     cdef gm_g* g
     for k in range(SPIN_ROUNDS):
@@ -331,7 +332,7 @@ cpdef object gosched():
     Yields: the goroutine goes to the tail of its queue and others run first.
 
     Returns at once when nothing else is runnable. On a foreign thread it yields the thread's
-    time slice. Go: runtime.Gosched.
+    time slice. A cancel that has come meanwhile is raised. Go: runtime.Gosched.
     """
     cdef gm_m* m = getm()
     cdef gm_g* g = m.curg
@@ -351,18 +352,21 @@ cpdef object gosched():
     next = schedule(m, NULL)
     if next == g:
         execute(m, g)
-        return None
-    pk = g.park
-    pk.gl = current_greenlet(pk)
-    if gm_unlikely(transfer(m, next) < 0):
-        xdecref(pk.gl)
+    else:
+        pk = g.park
+        pk.gl = current_greenlet(pk)
+        if gm_unlikely(transfer(m, next) < 0):
+            xdecref(pk.gl)
+            pk.gl = NULL
+            gosched_broken(m, g)
+        decref(pk.gl)
         pk.gl = NULL
-        gosched_broken(m, g)
-    decref(pk.gl)
-    pk.gl = NULL
-    if gm_unlikely(m.resignal) and g == m.g_main:
-        m.resignal = False
-        PyErr_SetInterruptEx(SIGINT)
+        if gm_unlikely(m.resignal) and g == m.g_main:
+            m.resignal = False
+            PyErr_SetInterruptEx(SIGINT)
+    if gm_unlikely(g.flags & GF_CANCEL):
+        g.flags &= ~<uint32_t>GF_CANCEL
+        raise Cancelled()
     return None
 
 

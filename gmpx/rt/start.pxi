@@ -1,8 +1,9 @@
 # Import: checks, locks, callables. Starts no thread and touches no signal.
 
 cdef extern from "Python.h":
-    int Py_IsInitialized()
     PyObject* PyThreadState_GetDict() noexcept
+    void* PyInterpreterState_Get() noexcept
+    void* PyInterpreterState_Main() noexcept
 
 
 cdef void sched_reset() noexcept nogil:
@@ -50,6 +51,8 @@ cdef int start() except -1:
     import atexit
     import os
     import threading
+    if PyInterpreterState_Get() != PyInterpreterState_Main():
+        raise ImportError("gmpx works in the main interpreter only, not in a subinterpreter")
     cdef Goroutine probe = Goroutine.__new__(Goroutine)
     if <char*>&probe.g - <char*><PyObject*>probe != sizeof(PyObject):
         raise ImportError("gmpx was built wrong: Goroutine's layout is not what G() expects")

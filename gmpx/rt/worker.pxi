@@ -140,6 +140,7 @@ cdef PyObject* none_ref() noexcept:
 
 cdef void worker_free(gm_worker* w) noexcept:
     context_leave(w)
+    w.park.m.nworkers -= 1
     xdecref(w.gl)                               # the caller's frames still hold the greenlet
     free(w)
 
@@ -154,6 +155,7 @@ cdef gm_worker* worker_new(gm_m* m) noexcept:
     if w.gl == NULL:
         free(w)
         return NULL
+    m.nworkers += 1
     w.park.m = m
     w.park.home = w.gl
     w.park.timer.index = -1

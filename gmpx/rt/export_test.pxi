@@ -1,0 +1,102 @@
+# What tests drive one operation at a time (Go's export_test.go).
+#
+# A Processor() made from Python is a detached P: on no list, with a ring and a free list of its
+# own. The global queue and the global free list are the runtime's, so a test uses them while
+# nothing else runs. A Goroutine of _test_goroutine is RUNNABLE and on no queue; whoever takes it
+# from a queue here may queue it again, or start it with _publish.
+
+
+def _test_goroutine(fn):
+    """_test_goroutine(fn)
+    A runnable goroutine that is on no queue."""
+    cdef gm_m* m = getm()
+    cdef gm_g* g
+    if not callable(fn):
+        raise TypeError("fn must be callable")
+    g = newproc1(m, <PyObject*>fn, NULL, 0, NULL, NULL)
+    if g == NULL:
+        raise MemoryError()
+    return <object>OBJ(g)
+
+
+def _publish(Goroutine g not None):
+    """_publish(g)
+    What ``go`` does with a new goroutine."""
+    newproc_publish(getm(), &g.g)
+
+
+def _runq_put(Processor p not None, Goroutine g not None):
+    """_runq_put(p, g)"""
+    runq_put(p.p, &g.g)
+
+
+def _runq_get(Processor p not None):
+    """_runq_get(p)
+    The oldest of p's ring, or None."""
+    return goroutine_or_none(runq_get(p.p))
+
+
+def _runq_steal(Processor p not None, Processor victim not None, uint32_t most=GM_RUNQ_HALF):
+    """_runq_steal(p, victim, most=half a ring)
+    The oldest that was stolen, or None; the others are in p's ring, which must be empty."""
+    cdef uint32_t taken
+    if runq_len(p.p) != 0 or p is victim:
+        raise ValueError("a thief's ring is empty and not its own victim")
+    return goroutine_or_none(runq_steal(p.p, victim.p, most, &taken))
+
+
+def _glob_runq_put(Goroutine g not None):
+    """_glob_runq_put(g)"""
+    gm_lock_acquire(&sched.lock)
+    glob_runq_put(&g.g)
+    gm_lock_release(&sched.lock)
+
+
+def _glob_runq_get(Processor p not None, Py_ssize_t most=0):
+    """_glob_runq_get(p, most=0)
+    p's share of the global queue (most: at most so many): the oldest, or None; the others are in
+    p's ring, which must have room for half its size."""
+    cdef gm_g* g
+    if runq_len(p.p) > GM_RUNQ_HALF:
+        raise ValueError("the ring has no room")
+    gm_lock_acquire(&sched.lock)
+    g = glob_runq_get(p.p, most)
+    gm_lock_release(&sched.lock)
+    return goroutine_or_none(g)
+
+
+def _glob_runq_len():
+    """_glob_runq_len()"""
+    return gm_load_i64_relaxed(&sched.runq_size)
+
+
+def _gfree_put(Processor p not None):
+    """_gfree_put(p)
+    Puts a new dead goroutine on p's free list; that sheds half to the global one when full."""
+    cdef gm_g* g = g_alloc()
+    if g == NULL:
+        raise MemoryError()
+    if not gfput(p.p, g):
+        gm_store_u32_relaxed(&g.status, G_DEAD)
+        decref(OBJ(g))
+        raise MemoryError()
+
+
+def _gfree_get(Processor p not None):
+    """_gfree_get(p)
+    Takes one from p's free list, which refills from the global one. Whether there was any."""
+    cdef gm_g* g = gfget(p.p)
+    if g == NULL:
+        return False
+    Py_TYPE(OBJ(g)).tp_free(OBJ(g))
+    return True
+
+
+def _gfree_len(Processor p not None):
+    """_gfree_len(p)
+    (on p's free list, on the global one)"""
+    return p.p.ngfree, gm_load_i64_relaxed(&sched.gfree_size)
+
+
+cdef object goroutine_or_none(gm_g* g):
+    return None if g == NULL else <object>OBJ(g)
