@@ -126,7 +126,6 @@ cdef int chan_send(Chan c, PyObject* v, object timeout) except -1:
     cdef gm_g* g
     cdef gm_sudog* s
     cdef int64_t deadline = NO_DEADLINE
-    cdef PyObject* left
     cdef int r
     if timeout is not None:
         deadline = deadline_of(timeout)
@@ -138,24 +137,22 @@ cdef int chan_send(Chan c, PyObject* v, object timeout) except -1:
     s = sudog_arm(g, &c.sendq, b"chan send")
     incref(v)
     s.elem = v
-    try:
-        r = gopark(m, g, deadline)
-    except BaseException:
-        waitq_remove(&c.sendq, s)
-        raise
-    if gm_likely(r == WAKE_READY):
-        if gm_likely(s.ok):
-            return 0
-        left = s.elem                               # woken by close
-        s.elem = NULL
-        xdecref(left)
-        raise ChannelClosed(f"send on closed channel {c!r}")
-    waitq_remove(&c.sendq, s)                       # C4
+    r = gopark(m, g, deadline)
+    if gm_likely(r == WAKE_READY and s.ok):
+        return 0
+    return send_failed(m, c, s, r)
+
+
+cdef int send_failed(gm_m* m, Chan c, gm_sudog* s, int r) except -1:
+    # A parked sender whose item nobody took: woken by close, by a time-out ... (C4).
+    cdef PyObject* left
+    waitq_remove(&c.sendq, s)
     left = s.elem
     s.elem = NULL
-    xdecref(left)
-    park_raise(m, r, "send")
-    return 0
+    decref(left)
+    if r == WAKE_READY:
+        raise ChannelClosed(f"send on closed channel {c!r}")
+    return park_raise(m, r, "send")
 
 
 cdef PyObject* chan_recv(Chan c, object timeout) except? NULL:
@@ -177,11 +174,7 @@ cdef PyObject* chan_recv(Chan c, object timeout) except? NULL:
         raise TimeoutError(f"receive on {c!r} timed out")
     g = getg(m)
     s = sudog_arm(g, &c.recvq, b"chan receive")
-    try:
-        r = gopark(m, g, deadline)
-    except BaseException:
-        waitq_remove(&c.recvq, s)
-        raise
+    r = gopark(m, g, deadline)
     if gm_likely(r == WAKE_READY):
         v = s.elem                                  # NULL when woken by close
         s.elem = NULL

@@ -13,14 +13,10 @@ cdef int wait_on(gm_m* m, gm_g* g, gm_waitq* q, const char* why, int64_t deadlin
     # Parks g on q until a waker takes it off. Raises TimeoutError, Cancelled ...
     cdef gm_sudog* s = sudog_arm(g, q, why)
     cdef int r
-    try:
-        r = gopark(m, g, deadline)
-    except BaseException:
-        waitq_remove(q, s)
-        raise
+    r = gopark(m, g, deadline)
     if gm_unlikely(r != WAKE_READY):
         waitq_remove(q, s)
-        park_raise(m, r, what)
+        return park_raise(m, r, what)
     return 0
 
 
