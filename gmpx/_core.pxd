@@ -217,6 +217,7 @@ cdef struct gm_m:
     int64_t id
     uint64_t ident              # constant: the thread's id
     int kind
+    void* ts                    # constant: the thread's PyThreadState
     gm_g* curg                  # owner: G whose code runs, NULL while scheduling
     gm_p* p                     # owner
     gm_p* nextp                 # sched.lock: P handed over with the wake-up
@@ -245,8 +246,8 @@ cdef struct gm_m:
     int64_t housekeep_at        # owner: when a sleep ends to look for signals, surplus workers
     uint32_t next_floor         # owner: see FLOORS
     PyObject* g0                # owner: greenlet that starts workers; owned
-    int turn                    # owner: TURN_READY or TURN_FRESH, see schedule
-    int turn_left
+    int debt                    # owner: see S4 in rt/proc.pxi
+    bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
     uint64_t rng                # owner

@@ -40,6 +40,7 @@ include "rt/worker.pxi"     # worker greenlets, g0
 include "rt/extra.pxi"      # a goroutine's rarer belongings
 include "rt/goroutine.pxi"  # newproc1, goexit0, the handle
 include "rt/time.pxi"       # time-outs, sleep
+include "rt/fastcall.pxi"   # methods made by hand
 include "rt/sync.pxi"       # WaitGroup, Mutex
 include "rt/chan.pxi"       # channels
 include "rt/spawn.pxi"      # go, spawn

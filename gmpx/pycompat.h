@@ -63,7 +63,8 @@ GM_INLINE void gm_osyield(void) { SwitchToThread(); }
 #else
 #  include <time.h>
 #  include <sched.h>
-GM_INLINE int64_t gm_nanotime(void) {
+/* Not inlined: its timespec would lie in the frame of each goroutine that parks. */
+__attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -158,11 +159,12 @@ GM_INLINE void gm_drop_reference(PyObject *o) { Py_SET_REFCNT(o, 0); }
 /* A token of the greenlet that runs: the bottom chunk of CPython's stack of Python frames, of
  * which each greenlet has its own for as long as it lives. NULL where that does not say it
  * (3.10, no Python frame yet, a stack of several chunks): ask greenlet then. */
-GM_INLINE void *gm_greenlet_token(void) {
+GM_INLINE void *gm_greenlet_token(void *ts) {
 #if PY_VERSION_HEX >= 0x030B0000
-    _PyStackChunk *c = PyThreadState_Get()->datastack_chunk;
+    _PyStackChunk *c = ((PyThreadState *)ts)->datastack_chunk;
     return c != NULL && c->previous == NULL ? c : NULL;
 #else
+    (void)ts;
     return NULL;
 #endif
 }
@@ -178,7 +180,7 @@ typedef struct {
     PyObject *weakrefs;
 } gm_context;
 
-GM_INLINE PyObject *gm_context_current(void) { return PyThreadState_Get()->context; }
+GM_INLINE PyObject *gm_context_current(void *ts) { return ((PyThreadState *)ts)->context; }
 GM_INLINE PyObject *gm_context_vars(PyObject *c) { return ((gm_context *)c)->vars; }
 GM_INLINE PyObject *gm_context_weakrefs(PyObject *c) { return ((gm_context *)c)->weakrefs; }
 GM_INLINE int gm_context_untouched(PyObject *c, PyObject *base) {

@@ -123,18 +123,21 @@ cdef inline PyObject* chan_try_recv(gm_m* m, Chan c) noexcept:
 
 cdef int chan_send(Chan c, PyObject* v, object timeout) except -1:
     cdef gm_m* m = getm()
-    cdef gm_g* g
-    cdef gm_sudog* s
-    cdef int64_t deadline = NO_DEADLINE
-    cdef int r
-    if timeout is not None:
-        deadline = deadline_of(timeout)
+    cdef int64_t deadline
+    if timeout is None:
+        return 0 if chan_try_send(m, c, v) else send_park(m, c, v, NO_DEADLINE)
+    deadline = deadline_of(timeout)
     if chan_try_send(m, c, v):
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError(f"send on {c!r} timed out")
-    g = getg(m)
-    s = sudog_arm(g, &c.sendq, b"chan send")
+    return send_park(m, c, v, deadline)
+
+
+cdef int send_park(gm_m* m, Chan c, PyObject* v, int64_t deadline) except -1:
+    cdef gm_g* g = getg(m)
+    cdef gm_sudog* s = sudog_arm(g, &c.sendq, b"chan send")
+    cdef int r
     incref(v)
     s.elem = v
     r = gopark(m, g, deadline)
@@ -158,30 +161,34 @@ cdef int send_failed(gm_m* m, Chan c, gm_sudog* s, int r) except -1:
 cdef PyObject* chan_recv(Chan c, object timeout) except? NULL:
     # The item, owned by the caller; NULL without an exception: closed and drained.
     cdef gm_m* m = getm()
-    cdef gm_g* g
-    cdef gm_sudog* s
     cdef int64_t deadline = NO_DEADLINE
     cdef PyObject* v
-    cdef int r
     if timeout is not None:
         deadline = deadline_of(timeout)
     v = chan_try_recv(m, c)
-    if v != NULL:
+    if v != NULL or c.is_closed:
         return v
-    if c.is_closed:
-        return NULL
     if deadline == TRY_ONCE:
         raise TimeoutError(f"receive on {c!r} timed out")
-    g = getg(m)
-    s = sudog_arm(g, &c.recvq, b"chan receive")
-    r = gopark(m, g, deadline)
+    return recv_park(m, c, deadline)
+
+
+cdef PyObject* recv_park(gm_m* m, Chan c, int64_t deadline) except? NULL:
+    cdef gm_g* g = getg(m)
+    cdef gm_sudog* s = sudog_arm(g, &c.recvq, b"chan receive")
+    cdef PyObject* v
+    cdef int r = gopark(m, g, deadline)
     if gm_likely(r == WAKE_READY):
         v = s.elem                                  # NULL when woken by close
         s.elem = NULL
         return v
-    waitq_remove(&c.recvq, s)                       # C4
-    park_raise(m, r, "receive")
+    recv_failed(m, c, s, r)
     return NULL
+
+
+cdef int recv_failed(gm_m* m, Chan c, gm_sudog* s, int r) except -1:
+    waitq_remove(&c.recvq, s)                       # C4
+    return park_raise(m, r, "receive")
 
 
 cdef inline object take_ref(PyObject* v):
@@ -226,39 +233,6 @@ cdef class Chan:
     def __class_getitem__(cls, item):
         import types
         return types.GenericAlias(cls, item)
-
-    def send(self, v, timeout=None):
-        """send(v, timeout=None)
-        Sends v: to a waiting receiver, else into the buffer, else waits for either.
-
-        Args:
-            timeout: seconds; None waits for ever, 0 tries once.
-
-        Raises:
-            ChannelClosed: the channel is closed, or is closed while this waits.
-            TimeoutError: not sent in time; v was not and will not be sent.
-
-        Blocks the goroutine; on a foreign thread, the thread.
-        """
-        chan_send(self, <PyObject*>v, timeout)
-
-    def recv(self, timeout=None):
-        """recv(timeout=None)
-        Receives the oldest item, waiting for one if need be.
-
-        Args:
-            timeout: seconds; None waits for ever, 0 tries once.
-
-        Raises:
-            ChannelClosed: the channel is closed and drained.
-            TimeoutError: nothing came in time.
-
-        Blocks the goroutine; on a foreign thread, the thread.
-        """
-        cdef PyObject* v = chan_recv(self, timeout)
-        if gm_unlikely(v == NULL):
-            raise ChannelClosed(f"receive on closed channel {self!r}")
-        return take_ref(v)
 
     def recv_ok(self, timeout=None):
         """recv_ok(timeout=None)
@@ -350,3 +324,100 @@ cdef class Chan:
     def __repr__(self):
         cdef str state = " closed" if self.is_closed else ""
         return f"<Chan {self.id} cap={self.room} len={self.n}{state}>"
+
+
+# ---- send and recv: C functions of the fastcall convention -----------------------------------
+#
+# Made by hand, as `go` is: the plain call parses nothing, and a goroutine that parks in it has
+# less C stack to be copied away. Any other call goes to a function of Cython's making.
+
+cdef PyObject* recv_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                             PyObject* kwnames) except NULL:
+    cdef gm_m* m = gm_tls_m
+    cdef gm_sudog* s
+    cdef PyObject* v
+    cdef int r
+    if gm_unlikely(nargs != 0 or kwnames != NULL or m == NULL or m.curg == NULL):
+        return call_method(recv_any, self, args, nargs, kwnames)
+    v = chan_try_recv(m, <Chan>self)
+    if v != NULL:
+        return v
+    if gm_unlikely((<Chan>self).is_closed):
+        return raise_drained(self)
+    s = sudog_arm(m.curg, &(<Chan>self).recvq, b"chan receive")
+    r = gopark(m, m.curg, NO_DEADLINE)
+    if gm_likely(r == WAKE_READY):
+        v = s.elem
+        s.elem = NULL
+        return v if gm_likely(v != NULL) else raise_drained(self)
+    recv_failed(m, <Chan>self, s, r)
+    return NULL
+
+
+cdef PyObject* send_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                             PyObject* kwnames) except NULL:
+    cdef gm_m* m = gm_tls_m
+    if gm_unlikely(nargs != 1 or kwnames != NULL or m == NULL or m.curg == NULL):
+        return call_method(send_any, self, args, nargs, kwnames)
+    if not chan_try_send(m, <Chan>self, args[0]):
+        send_park(m, <Chan>self, args[0], NO_DEADLINE)
+    return none_ref()
+
+
+cdef PyObject* raise_drained(PyObject* self) except NULL:
+    raise ChannelClosed(f"receive on closed channel {<object>self!r}")
+
+
+def recv(Chan self not None, timeout=None):
+    cdef PyObject* v = chan_recv(self, timeout)
+    return take_ref(v if v != NULL else raise_drained(<PyObject*>self))
+
+
+def send(Chan self not None, v, timeout=None):
+    chan_send(self, <PyObject*>v, timeout)
+
+
+cdef PyObject* recv_any = NULL
+cdef PyObject* send_any = NULL
+cdef PyMethodDef recv_def
+cdef PyMethodDef send_def
+
+
+cdef int chan_methods() except -1:
+    global recv_any, send_any
+    recv_any = own(globals().pop("recv"))
+    send_any = own(globals().pop("send"))
+    add_method(Chan, &recv_def, b"recv", <PyCFunction><void*>recv_fastcall,
+               b"""recv($self, /, timeout=None)
+--
+
+Receives the oldest item, waiting for one if need be.
+
+Args:
+    timeout: seconds; None waits for ever, 0 tries once.
+
+Raises:
+    ChannelClosed: the channel is closed and drained.
+    TimeoutError: nothing came in time.
+
+Blocks the goroutine; on a foreign thread, the thread.
+""")
+    add_method(Chan, &send_def, b"send", <PyCFunction><void*>send_fastcall,
+               b"""send($self, /, v, timeout=None)
+--
+
+Sends v: to a waiting receiver, else into the buffer, else waits for either.
+
+Args:
+    timeout: seconds; None waits for ever, 0 tries once.
+
+Raises:
+    ChannelClosed: the channel is closed, or is closed while this waits.
+    TimeoutError: not sent in time; v was not and will not be sent.
+
+Blocks the goroutine; on a foreign thread, the thread.
+""")
+    return 0
+
+
+chan_methods()

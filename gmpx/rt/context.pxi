@@ -41,7 +41,7 @@ def _probe_context():
 
 cdef inline PyObject* context_snapshot(gm_m* m) noexcept:
     # A new reference to a context that equals the current one; NULL with MemoryError.
-    cdef PyObject* now = gm_context_current()
+    cdef PyObject* now = gm_context_current(m.ts)
     cdef PyObject* snap = m.ctx_snap
     if gm_likely(snap != NULL and now != NULL and context_sharing
                  and gm_context_vars(now) == gm_context_vars(snap)):
@@ -57,10 +57,10 @@ cdef inline PyObject* context_snapshot(gm_m* m) noexcept:
     return snap
 
 
-cdef inline int context_for(gm_worker* w, gm_g* g) noexcept:
+cdef inline int context_for(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     # Sees to it that w's greenlet is in g's context (X2). -1 with an exception.
     if gm_likely(w.ctx != NULL and w.ctx_base == g.ctx and context_sharing
-                 and gm_context_current() == w.ctx and gm_context_untouched(w.ctx, g.ctx)):
+                 and gm_context_current(m.ts) == w.ctx and gm_context_untouched(w.ctx, g.ctx)):
         return 0
     return context_change(w, g)
 

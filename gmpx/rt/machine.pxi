@@ -354,6 +354,7 @@ cdef void m_loop(gm_m* m) noexcept:
         return
     m.g0 = me
     m.ident = PyThread_get_thread_ident()
+    m.ts = PyThreadState_Get()
     obj = Machine.__new__(Machine)
     obj.m = m
     m.obj = <PyObject*>obj

@@ -148,7 +148,7 @@ cdef int park_m(gm_m* m, gm_g* g) noexcept:
     cdef gm_g* next
     cdef int r
     m.curg = NULL
-    next = schedule(m, NULL)
+    next = schedule_parked(m)
     if next == g:
         execute(m, g)                       # nobody else came: no switch at all
         return 0
@@ -167,7 +167,7 @@ cdef int park_m(gm_m* m, gm_g* g) noexcept:
 cdef inline PyObject* current_greenlet(gm_park* pk) noexcept:
     # A new reference to the greenlet that runs: nearly always the goroutine's home, which its
     # token tells for a tenth of what greenlet's own answer costs.
-    cdef void* token = gm_greenlet_token()
+    cdef void* token = gm_greenlet_token(pk.m.ts)
     if gm_likely(token != NULL and token == pk.home_token):
         incref(pk.home)
         return pk.home

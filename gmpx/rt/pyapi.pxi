@@ -14,11 +14,11 @@ cdef extern from "pycompat.h":
     void gm_reset_recursion() noexcept
     void gm_new_reference(PyObject*) noexcept
     void gm_drop_reference(PyObject*) noexcept
-    void* gm_greenlet_token() noexcept
+    void* gm_greenlet_token(void* ts) noexcept
     bint gm_has_weakrefs(PyObject*) noexcept
     PyObject* gm_new_untracked(PyTypeObject*) noexcept
     PyObject* gm_function_qualname(PyObject*) noexcept
-    PyObject* gm_context_current() noexcept
+    PyObject* gm_context_current(void* ts) noexcept
     PyObject* gm_context_vars(PyObject*) noexcept
     PyObject* gm_context_weakrefs(PyObject*) noexcept
     bint gm_context_untouched(PyObject*, PyObject*) noexcept
@@ -56,6 +56,7 @@ cdef extern from "Python.h":
     # NULL with an exception set is handled by the callers themselves
     PyObject* call "PyObject_Call"(PyObject*, PyObject*, PyObject*) noexcept
     PyObject* call_noargs "PyObject_CallNoArgs"(PyObject*) noexcept
+    PyObject* vectorcall "PyObject_Vectorcall"(PyObject*, PyObject**, size_t, PyObject*) except NULL
     PyObject* tuple_new "PyTuple_New"(Py_ssize_t) noexcept
     void tuple_set "PyTuple_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
     PyObject* tuple_get "PyTuple_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
@@ -64,6 +65,8 @@ cdef extern from "Python.h":
     void list_set "PyList_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
     PyObject* dict_new "PyDict_New"() noexcept
     int dict_set "PyDict_SetItem"(PyObject*, PyObject*, PyObject*) noexcept
+    void* PyMem_Calloc(size_t, size_t) noexcept
+    void PyMem_Free(void*) noexcept
     void PyErr_Clear() noexcept
     PyObject* PyErr_Occurred() noexcept
     void PyErr_Fetch(PyObject**, PyObject**, PyObject**) noexcept
@@ -85,6 +88,7 @@ cdef extern from "Python.h":
     int context_enter "PyContext_Enter"(PyObject*) noexcept
     int context_exit "PyContext_Exit"(PyObject*) noexcept
     bint PyContext_CheckExact(PyObject*) noexcept
+    PyThreadState* PyThreadState_Get() noexcept
     PyThreadState* PyEval_SaveThread() noexcept nogil
     void PyEval_RestoreThread(PyThreadState*) noexcept nogil
     ctypedef int PyGILState_STATE

@@ -136,10 +136,8 @@ Raises:
 
 Any thread may call it. Go: the go statement.
 """
-    wg_go_def.ml_name = b"go"
-    wg_go_def.ml_meth = <PyCFunction><void*>wg_go_fastcall
-    wg_go_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
-    wg_go_def.ml_doc = b"""go($self, fn, /, *args, **kwargs)
+    add_method(WaitGroup, &wg_go_def, b"go", <PyCFunction><void*>wg_go_fastcall,
+               b"""go($self, fn, /, *args, **kwargs)
 --
 
 Counts up, runs ``fn(*args, **kwargs)`` in a new goroutine, and counts down at its end.
@@ -151,11 +149,7 @@ Raises:
     TypeError: fn is not callable; the counter is unchanged.
 
 Go 1.25: WaitGroup.Go.
-"""
-    method = PyDescr_NewMethod(<PyTypeObject*>WaitGroup, &wg_go_def)
-    PyDict_SetItemString((<PyTypeObject*>WaitGroup).tp_dict, b"go", method)
-    decref(method)
-    PyType_Modified(<PyTypeObject*>WaitGroup)
+""")
     return c_function(&go_def)
 
 

@@ -72,7 +72,7 @@ cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     execute(m, g)
     if gm_unlikely(g.flags & GF_CANCELLED):
         r = raise_cancelled()
-    elif gm_unlikely(context_for(w, g) < 0):
+    elif gm_unlikely(context_for(m, w, g) < 0):
         r = NULL
     elif args == NULL:
         r = call_noargs(g.fn)
@@ -142,18 +142,18 @@ cdef void worker_free(gm_worker* w) noexcept:
     context_leave(w)
     w.park.m.nworkers -= 1
     xdecref(w.gl)                               # the caller's frames still hold the greenlet
-    free(w)
+    PyMem_Free(w)
 
 
 cdef gm_worker* worker_new(gm_m* m) noexcept:
     # NULL with an exception set.
-    cdef gm_worker* w = <gm_worker*>calloc(1, sizeof(gm_worker))
+    cdef gm_worker* w = <gm_worker*>PyMem_Calloc(1, sizeof(gm_worker))
     if w == NULL:
         PyErr_NoMemory()
         return NULL
     w.gl = greenlet_new(worker_callable, m.g0)
     if w.gl == NULL:
-        free(w)
+        PyMem_Free(w)
         return NULL
     m.nworkers += 1
     w.park.m = m
