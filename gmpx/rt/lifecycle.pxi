@@ -46,6 +46,9 @@ def shutdown(timeout=None):
         sigint_restore()
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
+        if gm_load_i64_relaxed(&sched.runq_size) > 0:   # a foreign thread has spawned meanwhile
+            poll_arm()
+            wake_p()
 
 
 cdef int cancel_all(gm_m* m, int64_t deadline) except -1:
@@ -80,6 +83,7 @@ cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
             left += 1
         elif other.kind == M_WORKER:
             gm_store_u32_seqcst(&other.stop, 1)
+            midle_remove(other)                         # nobody is to send it to work any more
             note_wakeup(&other.note)                    # W5
         other = other.all_next
     gm_lock_release(&sched.lock)

@@ -336,6 +336,7 @@ cdef void m_start(void* arg) noexcept nogil:
     gm_tls_m = m
     with gil:
         m_loop(m)
+    spin_end(m)
     gm_tls_m = NULL
     if m.p != NULL:
         gm_lock_acquire(&sched.lock)

@@ -61,14 +61,15 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         gm_lock_release(&sched.lock)
         note_cancel(&m.note)
         return WORK_FOUND
+    m.spinning = False              # before mput: whoever finds m there may set it again
     mput(m)
     gm_lock_release(&sched.lock)
     if was_spinning:
-        # Go's delicate dance: give up spinning, then look at every ring again (W4).
-        m.spinning = False
         gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
-        if GM_FREE_THREADED and recheck_runqs(m):
-            return WORK_FOUND
+    # Go's delicate dance: after spinning has been given up, look at every ring again (W4). Not
+    # only ex-spinners do: a wake_p that found no M to start has left its work to us.
+    if GM_FREE_THREADED and recheck_runqs(m):
+        return WORK_FOUND
     counters(m).m_parks += 1
     poller = gm_cas_ptr_seqcst(&sched.poller, NULL, m)
     r = sleep_m(m, poller)
@@ -84,7 +85,6 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
             sched.idle_polls = 0
         poll_leave()
     if out[0] != NULL:
-        poll_pass_on(m)
         return WORK_RESCUE
     if gm_load_u32_acquire(&m.stop):
         return WORK_STOP
@@ -105,8 +105,9 @@ cdef bint recheck_runqs(gm_m* m) noexcept nogil:
             if m.p != NULL:
                 gm_lock_release(&sched.lock)
                 note_cancel(&m.note)
-                m.spinning = True
-                gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+                if not m.spinning:          # start_m has not counted it just now
+                    m.spinning = True
+                    gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
                 return True
             mput(m)
             gm_lock_release(&sched.lock)
@@ -138,8 +139,9 @@ cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
 
 
 cdef inline void poll_leave() noexcept nogil:
-    # The poller lays its role down.
-    gm_store_i64_relaxed(&sched.poll_until, 0)          # no poller: see poll_wake_before
+    # The poller lays its role down. StoreLoad with poll_pass_on's look at timers and watch; whoever
+    # adds a timer or sets watch does it before he reads poll_until.
+    gm_store_i64_seqcst(&sched.poll_until, 0)           # no poller: see poll_wake_before
     gm_store_ptr_release(&sched.poller, NULL)           # pairs with the CAS of the next one
 
 
@@ -170,10 +172,11 @@ cdef void poll_wake_before(int64_t when) noexcept nogil:
 
 
 cdef void poll_pass_on(gm_m* m) noexcept nogil:
-    # m leaves for work and there is no poller: wakes a sleeper, which becomes it (W3, W4).
-    if gm_load_ptr_relaxed(&sched.poller) != NULL:
+    # m leaves for work, or for the GIL, and there is no poller: wakes a sleeper, which becomes it
+    # (W3, W4).
+    if gm_load_ptr_seqcst(&sched.poller) != NULL:
         return
-    if gm_load_i64_relaxed(&timers.next_when) == INT64_MAX and not gm_load_u32_relaxed(&sched.watch):
+    if gm_load_i64_seqcst(&timers.next_when) == INT64_MAX and not gm_load_u32_seqcst(&sched.watch):
         return
     gm_lock_acquire(&sched.lock)
     if sched.midle != NULL:

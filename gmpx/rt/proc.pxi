@@ -136,6 +136,7 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
         gm_lock_acquire(&sched.lock)
         g = glob_runq_get(p, 1)
         gm_lock_release(&sched.lock)
+        spin_end(m)                     # a new M begins here
     return g
 
 
@@ -166,6 +167,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             if g == NULL and (GM_FREE_THREADED or m.kind == M_MAIN):
                 g = glob_take(m)        # without giving up the GIL: another M would take it
             if g != NULL:
+                spin_end(m)
                 return g
         ts = PyEval_SaveThread()
         g = NULL
@@ -218,6 +220,7 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
                 return WORK_FOUND
         r = stop_m(m, out)
         if r != WORK_FOUND or out[0] != NULL:
+            poll_pass_on(m)
             return r
 
 
