@@ -123,8 +123,10 @@ GM_INLINE void gm_reset_recursion(void) {
     PyThreadState *ts = PyThreadState_Get();
 #if PY_VERSION_HEX >= 0x030C0000
     ts->py_recursion_remaining = ts->py_recursion_limit;
-#  if PY_VERSION_HEX < 0x030E0000
+#  if defined(Py_C_RECURSION_LIMIT) && PY_VERSION_HEX < 0x030E0000
     ts->c_recursion_remaining = Py_C_RECURSION_LIMIT;
+#  elif defined(C_RECURSION_LIMIT) && PY_VERSION_HEX < 0x030E0000     /* early 3.12 */
+    ts->c_recursion_remaining = C_RECURSION_LIMIT;
 #  endif
 #elif PY_VERSION_HEX >= 0x030B0000
     ts->recursion_remaining = ts->recursion_limit;
