@@ -198,7 +198,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         r = end_with_exception(g)
     x = g.fn
     g.fn = NULL
-    if refcnt(obj) > 1 and (ext_get(g) == NULL or ext_get(g).name == NULL):
+    if wanted(g) and (ext_get(g) == NULL or ext_get(g).name == NULL):
         g.fn = name_of(x)                   # the handle's default name
     decref(x)                               # L2
     x = slot(g)[0]
@@ -208,7 +208,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     x = g.ctx
     g.ctx = NULL
     decref(x)
-    if refcnt(obj) > 1:
+    if wanted(g):
         slot(g)[0] = r                      # L3
         if r != <PyObject*>None and PyObject_IS_GC(r):
             PyObject_GC_Track(obj)          # L1
@@ -234,6 +234,11 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         g_recycle(m, g)
     else:
         decref(obj)
+
+
+cdef inline bint wanted(gm_g* g) noexcept:
+    # Whether anybody can still ask for the result: by a handle, or in a done callback.
+    return refcnt(OBJ(g)) > 1 or (ext_get(g) != NULL and ext_get(g).callbacks != NULL)
 
 
 cdef inline void g_recycle(gm_m* m, gm_g* g) noexcept:
