@@ -134,11 +134,10 @@ cdef struct gm_sudog:
 # exactly one wins, and one that comes too late for its park can win no later one.
 cdef struct gm_park:
     gm_u64 word                 # owner: even -> odd; winner: odd -> even
-    uint64_t armed              # owner: the odd value of this park
     gm_g* g                     # execute
     gm_m* m                     # constant: the M whose greenlet stands here
     PyObject* gl                # owner: the greenlet to resume, owned while parked
-    PyObject* home              # constant: the worker's greenlet, or the thread's root
+    PyObject* home              # constant, owned: the worker's greenlet, or the thread's root
     void* home_token            # owner: home's gm_greenlet_token, once known
     int reason                  # winner of word, before it publishes the G
     const char* why             # owner: Go's word for what is waited for
@@ -167,7 +166,6 @@ cdef struct gm_gext:            # GIL
 # A worker greenlet: runs one fresh G after another inline. Owned by its M.
 cdef struct gm_worker:
     gm_park park
-    PyObject* gl                # owned
     gm_worker* next             # M's idle list
     PyObject* ctx               # owned: the context that is entered on this greenlet, or NULL
     PyObject* ctx_base          # owned: the snapshot that ctx is a copy of

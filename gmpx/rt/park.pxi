@@ -19,9 +19,14 @@ cdef inline uint64_t park_arm(gm_park* pk, const char* why) noexcept nogil:
         fatal("park_arm: already parked")
     pk.why = why
     gm_store_u32_relaxed(&pk.g.status, G_WAITING)           # a label; K1 orders the wake-ups
-    pk.armed = w
     gm_store_u64_relaxed(&pk.word, w)                       # published by the queue's guard
     return w
+
+
+cdef inline uint64_t armed_word(gm_park* pk) noexcept nogil:
+    # The odd value of this park, whether it has been won or not: only the owner asks, and it
+    # moves once between.
+    return (gm_load_u64_relaxed(&pk.word) - 1) | 1
 
 
 cdef inline bint park_win(gm_park* pk, uint64_t word) noexcept nogil:
@@ -118,17 +123,17 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     counters(m).parked += 1
     if gm_unlikely(m.kind == M_FOREIGN):
         return park_foreign(m, g, deadline)
-    if gm_unlikely(g.flags & GF_CANCEL) and park_win(pk, pk.armed):
+    if gm_unlikely(g.flags & GF_CANCEL) and park_win(pk, armed_word(pk)):
         g.flags &= ~<uint32_t>GF_CANCEL                 # a cancel that came before this wait
         gm_store_u32_relaxed(&g.status, G_RUNNING)
         return WAKE_CANCEL
     if deadline >= 0:
         pk.timer.when = deadline
         pk.timer.park = pk
-        pk.timer.word = pk.armed
+        pk.timer.word = armed_word(pk)
         if timer_add(&pk.timer) < 0:
             deadline = -1
-            if park_win(pk, pk.armed):
+            if park_win(pk, armed_word(pk)):
                 gm_store_u32_relaxed(&g.status, G_RUNNING)
                 return WAKE_NOMEM
     r = park_m(m, g)
@@ -185,7 +190,7 @@ cdef PyObject* current_greenlet_slow(gm_park* pk, void* token) noexcept:
 
 cdef int park_broken(gm_m* m, gm_g* g) noexcept:
     # An exception was thrown into the parked greenlet from outside. The G goes on with it.
-    if park_win(g.park, g.park.armed):
+    if park_win(g.park, armed_word(g.park)):
         execute(m, g)
     xdecref(g.park.gl)
     g.park.gl = NULL
@@ -206,7 +211,7 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         if deadline >= 0:
             left = max(deadline - gm_nanotime(), 0)
             if left == 0:
-                if park_win(pk, pk.armed):
+                if park_win(pk, armed_word(pk)):
                     note_cancel(&m.note)
                     pk.reason = WAKE_TIMEOUT
                     break

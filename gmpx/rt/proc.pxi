@@ -325,7 +325,7 @@ cdef inline int transfer(gm_m* m, gm_g* g) noexcept:
             m.nidle -= 1
             if m.nidle < m.nidle_low:
                 m.nidle_low = m.nidle
-            to = w.gl
+            to = w.park.home
         else:
             to = m.g0
     return switch_to(to)

@@ -141,7 +141,7 @@ cdef PyObject* none_ref() noexcept:
 cdef void worker_free(gm_worker* w) noexcept:
     context_leave(w)
     w.park.m.nworkers -= 1
-    xdecref(w.gl)                               # the caller's frames still hold the greenlet
+    xdecref(w.park.home)                               # the caller's frames still hold the greenlet
     PyMem_Free(w)
 
 
@@ -151,13 +151,12 @@ cdef gm_worker* worker_new(gm_m* m) noexcept:
     if w == NULL:
         PyErr_NoMemory()
         return NULL
-    w.gl = greenlet_new(worker_callable, m.g0)
-    if w.gl == NULL:
+    w.park.home = greenlet_new(worker_callable, m.g0)
+    if w.park.home == NULL:
         PyMem_Free(w)
         return NULL
     m.nworkers += 1
     w.park.m = m
-    w.park.home = w.gl
     w.park.timer.index = -1
     return w
 
@@ -192,7 +191,7 @@ cdef void g0_loop(gm_m* m) noexcept:
             m.handoff = g
             m.starting = w
             m.next_floor = (m.next_floor + 1) % FLOORS
-            xdecref(start_below(w.gl, empty_tuple, m.next_floor * FLOOR_BYTES))
+            xdecref(start_below(w.park.home, empty_tuple, m.next_floor * FLOOR_BYTES))
         if gm_unlikely(PyErr_Occurred() != NULL):
             PyErr_WriteUnraisable(NULL)
 
@@ -207,7 +206,7 @@ cdef void reap_workers(gm_m* m) noexcept:
         m.idle_workers = w.next
         m.nidle -= 1
         m.handoff = NULL
-        switch_to(w.gl)                         # it ends, back to its parent: here
+        switch_to(w.park.home)                         # it ends, back to its parent: here
         if PyErr_Occurred() != NULL:
             PyErr_WriteUnraisable(NULL)
     m.reap = 0
