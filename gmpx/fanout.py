@@ -1,9 +1,15 @@
 """map and imap: ordered fan-out and fan-in over the public interface."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from gmpx._core import Chan, FailFast, Goroutine, go
+
+T = TypeVar("T")
 
 __all__ = ["imap", "map"]
 
@@ -11,7 +17,13 @@ __all__ = ["imap", "map"]
 IMAP_LIMIT = 256
 
 
-def map(fn, /, *iterables, limit=None, timeout=None):
+def map(
+    fn: Callable[..., T],
+    /,
+    *iterables: Iterable[Any],
+    limit: int | None = None,
+    timeout: float | None = None,
+) -> list[T]:
     """Calls ``fn`` on each item, or each tuple of a zip, in a goroutine of its own.
 
     Args:
@@ -85,7 +97,13 @@ def _wait_one(ended, deadline):
     ended.recv(left).result()
 
 
-def imap(fn, /, *iterables, limit=None, ordered=True):
+def imap(
+    fn: Callable[..., T],
+    /,
+    *iterables: Iterable[Any],
+    limit: int | None = None,
+    ordered: bool = True,
+) -> Iterator[T]:
     """Like map, as a lazy iterator; the input may be endless.
 
     Args:
@@ -163,9 +181,9 @@ def _limit(limit):
     return limit
 
 
-def _abandon(handles: "list[Goroutine]"):
+def _abandon(handles: Iterable[Goroutine[Any]]) -> None:
     """Cancels what has not ended, waits for it, and marks all exceptions as read."""
-    handles = [handle for handle in handles if handle is not None]
+    handles = list(handles)
     for handle in handles:
         if not handle.done():
             handle.cancel()

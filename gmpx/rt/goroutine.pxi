@@ -447,6 +447,11 @@ cdef class Goroutine:
     def __init__(self):
         raise TypeError("goroutines are made by gmpx.go")
 
+    @classmethod
+    def __class_getitem__(cls, item):
+        import types
+        return types.GenericAlias(cls, item)
+
     def __reduce__(self):
         raise TypeError("cannot pickle a Goroutine")
 

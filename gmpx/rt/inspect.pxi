@@ -1,6 +1,7 @@
 # What the runtime shows of itself: Machine and Processor, goroutines, stats.
 
 cdef list live_goroutines():
+    import operator
     cdef list found = []
     cdef gm_g* g
     cdef Py_ssize_t n
@@ -15,12 +16,8 @@ cdef list live_goroutines():
         found[n] = <object>OBJ(g)
         n += 1
         g = g.all_next
-    found.sort(key=goroutine_id)
+    found.sort(key=operator.attrgetter("id"))
     return found
-
-
-def goroutine_id(g):
-    return g.id
 
 
 def goroutines():

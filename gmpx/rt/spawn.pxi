@@ -118,7 +118,7 @@ cdef object make_go():
     go_def.ml_name = b"go"
     go_def.ml_meth = <PyCFunction><void*>go_fastcall
     go_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
-    go_def.ml_doc = b"""go($module, fn, /, *args, **kwargs)
+    go_def.ml_doc = b"""go(fn, /, *args, **kwargs)
 --
 
 Runs ``fn(*args, **kwargs)`` concurrently, in a new goroutine. Never blocks.
