@@ -25,6 +25,8 @@ cdef PyObject* g0_callable = NULL
 
 cdef enum:
     GOID_BATCH = 16
+    RANK_TIMERS = 1                 # lock ranks: HACKING.md
+    RANK_SCHED = 2
 
 include "rt/note.pxi"       # what an M sleeps on
 include "rt/runq.pxi"       # a P's ring

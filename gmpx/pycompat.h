@@ -88,20 +88,33 @@ GM_INLINE int64_t gm_nanotime_coarse(void) { return gm_nanotime(); }
 /* gm_lock guards the scheduler's own lists, for tens of nanoseconds, with or without the
  * GIL. Nobody takes the GIL, runs Python code or drops a reference while holding one. */
 #if PY_VERSION_HEX >= 0x030D0000 && !defined(GM_TSAN_HARNESS)
-typedef struct { PyMutex m; } gm_lock;
-GM_INLINE int gm_lock_init(gm_lock *l) { memset(l, 0, sizeof *l); return 0; }
-GM_INLINE void gm_lock_acquire(gm_lock *l) { PyMutex_Lock(&l->m); }
-GM_INLINE void gm_lock_release(gm_lock *l) { PyMutex_Unlock(&l->m); }
+typedef struct { PyMutex m; unsigned rank; } gm_lock;
+GM_INLINE int gm_lock_make(gm_lock *l) { memset(&l->m, 0, sizeof l->m); return 0; }
+#  define GM_LOCK(l) PyMutex_Lock(&(l)->m)
+#  define GM_UNLOCK(l) PyMutex_Unlock(&(l)->m)
 #else
 #  include <pythread.h>
-typedef struct { PyThread_type_lock m; } gm_lock;
-GM_INLINE int gm_lock_init(gm_lock *l) {
+typedef struct { PyThread_type_lock m; unsigned rank; } gm_lock;
+GM_INLINE int gm_lock_make(gm_lock *l) {
     l->m = PyThread_allocate_lock();
     return l->m == NULL ? -1 : 0;
 }
-GM_INLINE void gm_lock_acquire(gm_lock *l) { PyThread_acquire_lock(l->m, WAIT_LOCK); }
-GM_INLINE void gm_lock_release(gm_lock *l) { PyThread_release_lock(l->m); }
+#  define GM_LOCK(l) PyThread_acquire_lock((l)->m, WAIT_LOCK)
+#  define GM_UNLOCK(l) PyThread_release_lock((l)->m)
 #endif
+
+#if GMPX_DEBUG && !defined(GM_TSAN_HARNESS)
+#  include "rt/lockrank.h"
+#else
+#  define gm_rank_enter(rank) ((void)0)
+#  define gm_rank_leave(rank) ((void)0)
+#  define gm_rank_none() ((void)0)
+#endif
+
+/* Ranks: HACKING.md. */
+GM_INLINE int gm_lock_init(gm_lock *l, unsigned rank) { l->rank = rank; return gm_lock_make(l); }
+GM_INLINE void gm_lock_acquire(gm_lock *l) { gm_rank_enter(l->rank); GM_LOCK(l); }
+GM_INLINE void gm_lock_release(gm_lock *l) { gm_rank_leave(l->rank); GM_UNLOCK(l); }
 
 /* gm_mu guards a Python-visible object (a channel, a wait group, a goroutine's waiters).
  * The GIL does that on a GIL build, where it compiles to nothing. */

@@ -44,9 +44,11 @@ cdef extern from "pycompat.h" nogil:
     void gm_prefetch_g(void*)
     int64_t gm_nanotime_coarse()
     void gm_osyield()
-    int gm_lock_init(gm_lock*)
+    int gm_lock_init(gm_lock*, unsigned int rank)
     void gm_lock_acquire(gm_lock*)
     void gm_lock_release(gm_lock*)
+    void gm_rank_leave(unsigned int rank)
+    void gm_rank_none()
     void gm_mu_lock(gm_mu*)
     void gm_mu_unlock(gm_mu*)
 

@@ -163,8 +163,10 @@ def _after_fork_child():
     cdef gm_g* me = m.curg if m != NULL else NULL
     cdef uint32_t i
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
-    gm_lock_init(&sched.lock)
-    gm_lock_init(&timers.lock)
+    gm_lock_init(&sched.lock, RANK_SCHED)           # new ones: others may have waited for the old
+    gm_lock_init(&timers.lock, RANK_TIMERS)
+    gm_rank_leave(RANK_SCHED)
+    gm_rank_leave(RANK_TIMERS)
     main_ident = PyThread_get_thread_ident()
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head

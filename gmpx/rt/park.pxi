@@ -217,6 +217,7 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
                     break
                 deadline = left = -1        # a waker has won: its push is on the way
         note_sleep(&m.note, left, False)
+    gm_rank_none()
     PyEval_RestoreThread(ts)
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
     gm_store_u32_relaxed(&g.status, G_RUNNING)

@@ -37,6 +37,7 @@ cdef inline gm_counters* counters(gm_m* m) noexcept nogil:
 
 cdef inline void execute(gm_m* m, gm_g* g) noexcept nogil:
     # g's code runs from here on. On whose stack is the caller's business.
+    gm_rank_none()
     gm_store_u32_relaxed(&g.status, G_RUNNING)
     m.curg = g
     # the owner's own counter; the poller reads it to see whether this P still moves
@@ -172,6 +173,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
+        gm_rank_none()
         if why == WORK_RESCUE:
             since = gm_nanotime()
             PyEval_RestoreThread(ts)

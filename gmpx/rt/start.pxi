@@ -60,7 +60,7 @@ cdef int start() except -1:
         raise ImportError("gmpx was built wrong: Goroutine's layout is not GoroutineHead's")
     (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
-    if gm_lock_init(&sched.lock) < 0 or gm_lock_init(&timers.lock) < 0:
+    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&timers.lock, RANK_TIMERS) < 0:
         raise MemoryError()
     gm_store_u64_relaxed(&next_mid, 1)
     gm_store_u64_relaxed(&sched.goid, 2)            # main is 1
