@@ -362,6 +362,7 @@ cdef void m_loop(gm_m* m) noexcept:
     gm_lock_acquire(&sched.lock)
     wake_m(m)
     gm_lock_release(&sched.lock)
+    thread_hooks()
     g0_loop(m)
     obj.m = NULL
     m.obj = NULL
@@ -369,3 +370,17 @@ cdef void m_loop(gm_m* m) noexcept:
     xdecref(m.ctx_snap)
     m.ctx_snap = NULL
     decref(me)
+
+
+cdef void thread_hooks() noexcept:
+    # What threading.Thread does for a new thread: debuggers, profilers and coverage rely on it.
+    import sys
+    import threading
+    try:
+        trace, profile = threading.gettrace(), threading.getprofile()
+        if trace is not None:
+            sys.settrace(trace)
+        if profile is not None:
+            sys.setprofile(profile)
+    except BaseException:
+        PyErr_WriteUnraisable(NULL)

@@ -1,0 +1,72 @@
+"""Faults happen in processes of their own: `child(source)` runs one and hands back its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+# How long a child may take before it is called hung. No test waits for it to pass.
+PATIENCE = 60
+
+
+class Child:
+    def __init__(self, source, argv=(), env=None):
+        command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(source), *argv]
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | (env or {}),
+        )
+        self.out = self.err = ""
+
+    def line(self):
+        """The next line that it prints."""
+        text = self.process.stdout.readline()
+        if not text:
+            self.end()
+            raise AssertionError(f"the child ended early:\n{self.err}")
+        self.out += text
+        return text.strip()
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self, code=None):
+        """Waits for the end; returns self. code: the exit code that it must have."""
+        try:
+            out, self.err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler prints all stacks
+            _, err = self.process.communicate()
+            raise AssertionError(f"the child hangs:\n{err}") from None
+        self.out += out
+        self.took = time.monotonic() - self.started
+        if code is not None:
+            assert self.process.returncode == code, f"{self.out}\n{self.err}"
+        return self
+
+
+@pytest.fixture
+def child():
+    """child(source, *argv, **env): starts it; .end(code) waits."""
+    children = []
+
+    def start(source, *argv, **env):
+        children.append(Child(source, argv, env))
+        return children[-1]
+
+    yield start
+    for c in children:
+        if c.process.poll() is None:
+            c.process.kill()
+        c.process.wait()
+        for pipe in (c.process.stdin, c.process.stdout, c.process.stderr):
+            pipe.close()
