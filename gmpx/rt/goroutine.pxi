@@ -194,6 +194,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     cdef PyObject* obj = OBJ(g)
     cdef PyObject* x
     cdef PyObject* wg
+    if gm_unlikely(g.flags & GF_SYSTEM):
+        main_returned(r)                    # of a child process: does not come back
     if gm_unlikely(r == NULL):
         r = end_with_exception(g)
     x = g.fn

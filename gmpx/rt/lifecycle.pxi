@@ -227,3 +227,56 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
         if m.g0 == NULL:
             raise MemoryError()
     return 0
+
+
+cdef void main_returned(PyObject* r) noexcept:
+    # The function of a goroutine that forked has ended, in the child, whose main it is: the
+    # process ends as with a main module's last line. Its thread's frames are the parent's.
+    cdef PyObject* t = NULL
+    cdef PyObject* v = NULL
+    cdef PyObject* tb = NULL
+    import os
+    code = 1
+    try:
+        if r == NULL:
+            PyErr_Fetch(&t, &v, &tb)
+            PyErr_NormalizeException(&t, &v, &tb)
+            if tb != NULL:
+                PyException_SetTraceback(v, tb)
+            code = exit_code(<object>v)
+        else:
+            code = 0
+        exit_functions()
+    finally:
+        os._exit(code)
+
+
+cdef int exit_code(object exc) except -1:
+    # What the interpreter makes of an exception that leaves the main module.
+    import sys
+    if not isinstance(exc, SystemExit):
+        sys.excepthook(type(exc), exc, exc.__traceback__)
+        return 1
+    if exc.code is None:
+        return 0
+    if isinstance(exc.code, int):
+        return exc.code & 0xff
+    print(exc.code, file=sys.stderr)
+    return 1
+
+
+cdef int exit_functions() except -1:
+    import atexit
+    import sys
+    import threading
+    try:
+        threading._shutdown()               # joins threads that are no daemons
+    except AssertionError:
+        pass                                # up to 3.12 where threading never knew this thread
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass                            # closed, or none
+    return 0

@@ -29,12 +29,16 @@ class Child:
 
     def line(self):
         """The next line that it prints."""
-        text = self.process.stdout.readline()
-        if not text:
-            self.end()
-            raise AssertionError(f"the child ended early:\n{self.err}")
-        self.out += text
-        return text.strip()
+        text = b""
+        while not text.endswith(b"\n"):
+            # byte by byte: communicate() would not see what a buffer has read ahead
+            byte = os.read(self.process.stdout.fileno(), 1)
+            if not byte:
+                self.end()
+                raise AssertionError(f"the child ended early:\n{self.err}")
+            text += byte
+        self.out += text.decode()
+        return text.decode().strip()
 
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)

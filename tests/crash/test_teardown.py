@@ -140,15 +140,12 @@ def test_a_subinterpreter_is_refused_with_a_clear_text(child):
                 sys.exit(0)
         import gmpx
         made = sub.create()
-        source = '''
-try:
-    import gmpx
-except ImportError as e:
-    ok = "interpreter" in str(e)
-else:
-    ok = False
-assert ok
-'''
-        (getattr(sub, "run_string", None) or sub.exec)(made, source)
+        source = (
+            "try:\\n    import gmpx\\n"
+            "except ImportError as e:\\n    assert 'interpreter' in str(e), e\\n"
+            "else:\\n    raise AssertionError('imported')\\n"
+        )
+        failed = (getattr(sub, "run_string", None) or sub.exec)(made, source)
+        assert failed is None, failed
         assert gmpx.go(int).result() == 0
     """).end(0)

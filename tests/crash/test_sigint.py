@@ -1,0 +1,188 @@
+"""Ctrl-C: KeyboardInterrupt in the main goroutine, within 0.2 s, wherever the main thread is."""
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by kill()")
+
+SETUP = """
+    import os, signal, sys, threading, time, gmpx
+    LIMIT_S = 0.2
+    def interrupt_in(delay_s):
+        # another process sends it: no Python thread of this one takes part
+        pid = os.getpid()
+        import subprocess
+        return subprocess.Popen(["sh", "-c", f"sleep {delay_s}; date +%s.%N; kill -INT {pid}"],
+                                stdout=subprocess.PIPE)
+    def expect(wait, *, limit=LIMIT_S):
+        sender = interrupt_in(0.05)
+        try:
+            wait()
+        except KeyboardInterrupt:
+            now = time.time()
+            assert gmpx.current().id == 1
+        else:
+            raise AssertionError("no KeyboardInterrupt")
+        sent = float(sender.communicate()[0])
+        print(f"after {now - sent:.3f} s")
+        assert now - sent < limit, now - sent
+    never = gmpx.Chan()
+"""
+
+WAITS = {
+    "recv": "never.recv",
+    "send": "lambda: never.send(1)",
+    "recv with a time-out": "lambda: never.recv(timeout=30)",
+    "sleep": "lambda: gmpx.sleep(30)",
+    "join": "gmpx.go(never.recv).join",
+    "WaitGroup": "wg_wait",
+    "Mutex": "mutex_lock",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_main_parked_and_its_thread_idle(child, wait):
+    child(SETUP + f"""
+    wg = gmpx.WaitGroup(); wg.add(); wg_wait = wg.wait
+    mutex = gmpx.Mutex(); mutex.lock(); mutex_lock = mutex.lock
+    for _ in range(3):
+        expect({WAITS[wait]})
+    assert gmpx.go(int).result() == 0           # the runtime goes on
+    """).end(0)
+
+
+@pytest.mark.parametrize("other", ["loop", "yields", "parks", "spawns"])
+def test_main_parked_and_its_thread_running_another(child, other):
+    child(SETUP + f"""
+    stop = []
+    def loop():
+        while not stop: pass
+    def yields():
+        while not stop: gmpx.gosched()
+    def parks():
+        while not stop: gmpx.sleep(0.0005)
+    def spawns():
+        while not stop:
+            gmpx.go(int); gmpx.gosched()
+    for _ in range(3):
+        stop.clear()
+        g = gmpx.go({other})
+        expect(never.recv)
+        stop.append(1)
+        g.join()
+        assert g.exception() is None
+    assert gmpx.go(int).result() == 0
+    """).end(0)
+
+
+def test_main_running_python(child):
+    child(SETUP + """
+    gmpx.go(never.recv); gmpx.gosched()
+    def busy():
+        while True: pass
+    expect(busy)
+    def spawning():
+        while True: gmpx.go(int)
+    expect(spawning)
+    def yielding():
+        while True: gmpx.gosched()
+    expect(yielding)
+    """).end(0)
+
+
+def test_a_handler_of_the_users_own(child):
+    child(SETUP + """
+    class Stop(Exception): pass
+    seen = []
+    def handler(signum, frame):
+        seen.append(signum)
+    signal.signal(signal.SIGINT, handler)
+    c = gmpx.Chan()
+    sender = interrupt_in(0.05)
+    def watch():
+        while not seen: gmpx.sleep(0.001)
+        c.send("seen")
+    gmpx.go(watch)
+    assert c.recv(timeout=20) == "seen" and seen == [signal.SIGINT]
+    sender.wait()
+    def raises(signum, frame):
+        raise Stop
+    signal.signal(signal.SIGINT, raises)
+    sender = interrupt_in(0.05)
+    try: never.recv(timeout=20)                 # nothing else runs: it is raised in main
+    except Stop: pass
+    else: raise AssertionError
+    sender.wait()
+    """).end(0)
+
+
+def test_a_value_that_has_arrived_is_not_lost(child):
+    child(SETUP + """
+    # A deque's extend takes the items in a C loop: no KeyboardInterrupt between a receive and it.
+    import collections, subprocess
+    N = 200_000
+    got = collections.deque()
+    c = gmpx.Chan()
+    def produce():
+        for i in range(N):
+            c.send(i)
+        c.close()
+    gmpx.go(produce)
+    interrupts = 0
+    pid = os.getpid()
+    sender = subprocess.Popen(["sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9 10; do "
+                               f"sleep 0.02; kill -INT {pid}; done"])
+    while True:
+        try:
+            got.extend(c)
+            if sender.poll() is not None:
+                break
+            time.sleep(0.001)
+        except KeyboardInterrupt:
+            interrupts += 1
+    assert list(got) == list(range(N)), len(got)
+    assert interrupts > 0
+    """).end(0)
+
+
+def test_many_interrupts(child):
+    child(SETUP + """
+    pid = os.getpid()
+    import subprocess
+    sender = subprocess.Popen(["sh", "-c", f"i=0; while [ $i -lt 100 ]; do kill -INT {pid}; "
+                               f"i=$((i+1)); sleep 0.003; done"])
+    interrupts = 0
+    while sender.poll() is None:
+        try:
+            gmpx.go(int); never.recv(timeout=0.01)
+        except KeyboardInterrupt:
+            interrupts += 1
+        except TimeoutError:
+            pass
+    assert interrupts > 0
+    print(interrupts)
+    try: gmpx.sleep(0.05)
+    except KeyboardInterrupt: pass
+    assert gmpx.go(int).result() == 0
+    assert signal.getsignal(signal.SIGINT) is not None
+    gmpx.shutdown()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """).end(0)
+
+
+def test_interrupted_main_ends_the_process_with_the_usual_status(child):
+    c = child("""
+        import gmpx
+        def clean():
+            try: gmpx.Chan().recv()
+            finally: print("cleaned", flush=True)
+        gmpx.go(clean); gmpx.sleep(0.001)
+        print("ready", flush=True)
+        gmpx.Chan().recv()
+    """)
+    assert c.line() == "ready"
+    c.interrupt()
+    c.end()
+    assert c.process.returncode == -2
+    assert "KeyboardInterrupt" in c.err and "cleaned" in c.out
