@@ -483,6 +483,10 @@ cdef class Goroutine:
         ext.name = <PyObject*>value
         xdecref(old)
 
+    @name.deleter
+    def name(self):
+        raise AttributeError("a goroutine's name cannot be deleted")
+
     @property
     def status(self):
         """One of "idle", "runnable", "running", "waiting", "dead"."""
@@ -603,8 +607,9 @@ cdef class Goroutine:
         another thread is a snapshot.
         """
         import traceback
-        return traceback.StackSummary.extract(
-            traceback.walk_stack(frame_of(&self.g)), capture_locals=False)
+        frame = frame_of(&self.g)
+        frames = traceback.walk_stack(frame) if frame is not None else iter(())
+        return traceback.StackSummary.extract(frames, capture_locals=False)
 
 
 cdef int join_slow(Goroutine self, timeout) except -1:

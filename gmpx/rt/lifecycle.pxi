@@ -46,7 +46,8 @@ def shutdown(timeout=None):
         sigint_restore()
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
-        if gm_load_i64_relaxed(&sched.runq_size) > 0:   # a foreign thread has spawned meanwhile
+        gm_store_u32_seqcst(&sched.watch, 0)            # who watched has been stopped
+        if anything_queued():                           # a foreign thread has spawned meanwhile
             poll_arm()
             wake_p()
 

@@ -293,20 +293,26 @@ cdef void poll_arm() noexcept:
     if gm_load_ptr_seqcst(&sched.poller) != NULL:
         poll_wake_before(0)
     elif gm_load_u32_relaxed(&sched.nmidle) == 0:
-        new_m(NULL)
+        if not new_m(NULL) and gm_load_u32_seqcst(&sched.nm) == 0:
+            gm_store_u32_seqcst(&sched.watch, 0)        # nobody there: the next `go` tries again
     else:
         poll_pass_on(NULL)
 
 
 cdef void poll_disarm() noexcept:
     # GIL held, so no `go` is between its put and its look at watch (W4).
+    if not anything_queued():
+        gm_store_u32_seqcst(&sched.watch, 0)
+
+
+cdef bint anything_queued() noexcept nogil:
     cdef uint32_t i
     if gm_load_i64_relaxed(&sched.runq_size) > 0:
-        return
+        return True
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
         if not runq_empty(allp[i]):
-            return
-    gm_store_u32_seqcst(&sched.watch, 0)
+            return True
+    return False
 
 
 # ---- waking --------------------------------------------------------------------------------
