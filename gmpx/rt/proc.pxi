@@ -361,6 +361,7 @@ cpdef object gosched():
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)
     m.curg = NULL
     m.debt = TURN_SLOTS                 # the yielder must not be picked before fresh work
+    m.turn_start = 0
     gq_put(&m.ready, g)
     next = schedule(m, NULL)
     if next == g:
