@@ -34,7 +34,7 @@ cdef extern from "pythread.h" nogil:
 # A goroutine's status. Owner, queue and legal successors:
 #   IDLE      free list or a test; no queue but gfree. -> RUNNABLE (newproc1)
 #   RUNNABLE  fresh (park NULL): a ring or the global queue, any M may take it.
-#             started (park set): readynext, ready or inbox of its own M.  -> RUNNING (execute)
+#             started (park set): readynext, ready, yielded or inbox of its own M. -> RUNNING (execute)
 #   RUNNING   curg of its M; no queue.  -> WAITING (gopark), RUNNABLE (gosched), DEAD (goexit0)
 #   WAITING   on the wait queues and timers that its park's sudogs and timer name.
 #             -> RUNNABLE (goready, by the one waker that won the park word)
@@ -221,6 +221,9 @@ cdef struct gm_m:
     gm_p* nextp                 # sched.lock: P handed over with the wake-up
     gm_g* readynext             # owner: Go's runnext
     gm_gq ready                 # owner: started Gs
+    gm_gq yielded               # owner: those that called gosched
+    uint64_t yield_takes        # owner: how often one of them had its turn
+    uint64_t yield_takes_seen   # owner: yield_takes at the last fair tick
     gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the owner
     gm_note note
     bint spinning               # owner

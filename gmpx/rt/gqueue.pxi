@@ -29,6 +29,24 @@ cdef inline gm_g* gq_get(gm_gq* q) noexcept nogil:
     return g
 
 
+cdef void gq_remove(gm_gq* q, gm_g* g) noexcept nogil:
+    # No-op when g is not in q. O(n): for what hardly ever happens.
+    cdef gm_g* before = NULL
+    cdef gm_g* x = q.head
+    while x != NULL and x != g:
+        before = x
+        x = x.schedlink
+    if x == NULL:
+        return
+    if before == NULL:
+        q.head = g.schedlink
+    else:
+        before.schedlink = g.schedlink
+    if q.tail == g:
+        q.tail = before
+    q.n -= 1
+
+
 # ---- the global queue: fresh Gs, under sched.lock ------------------------------------------
 #
 # Go links the Gs of its global queue through themselves. A burst of a million spawns does not

@@ -207,8 +207,8 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     m.p = NULL
     m.nextp = NULL
     m.readynext = NULL
-    m.ready.head = m.ready.tail = NULL
-    m.ready.n = 0
+    memset(&m.ready, 0, sizeof(m.ready))
+    memset(&m.yielded, 0, sizeof(m.yielded))
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
     m.blocked = m.pwaiting = m.spinning = False
     gm_store_u32_relaxed(&m.stop, 0)

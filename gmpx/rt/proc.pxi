@@ -15,6 +15,8 @@
 #       which costs no more than a fresh one would. A turn also ends after TURN_NS (looked at
 #       every 8th G), so that the others wait for a few long tasks at most.
 #       readynext goes first at most STREAK times in a row, and only when a G parks.
+#   S6  A G that yields comes after all that is runnable on its M, as Go's gosched puts it on the
+#       global queue. When none of them has had its turn for 61 ticks one joins ready: none starves.
 #   S5  An M that gives up its P looks at every source of work afterwards (find_runnable), and
 #       one that publishes work looks for sleepers afterwards: see rt/poll.pxi for the pairs.
 #
@@ -92,11 +94,25 @@ cdef inline gm_g* local_next(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
         gq_put(&m.ready, g)
     m.next_streak = 0
     if m.ready.head == NULL:
+        if not fresh:
+            return yielded_next(m)
         m.debt = 0
         return runq_get(p)
     if not fresh:
         return gq_get(&m.ready)
     return take_turn(m, p, w)
+
+
+cdef inline gm_g* yielded_next(gm_m* m) noexcept nogil:
+    # Nothing but those that yielded is left (S6). They come after what overflowed from the ring.
+    cdef gm_g* g
+    if gm_unlikely(gm_load_i64_relaxed(&sched.runq_size) > 0) and m.yielded.head != NULL and (
+            GM_FREE_THREADED or m.kind == M_MAIN):
+        g = glob_take(m)
+        if g != NULL:
+            return g
+    m.yield_takes += 1
+    return gq_get(&m.yielded)
 
 
 cdef gm_g* take_turn(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
@@ -128,6 +144,9 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
     # Every 61st tick: what must not wait for the local queues to run dry.
     cdef gm_p* p = m.p
     cdef gm_g* g = NULL
+    if m.yielded.head != NULL and m.yield_takes == m.yield_takes_seen:
+        gq_put(&m.ready, gq_get(&m.yielded))
+    m.yield_takes_seen = m.yield_takes
     if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
         if m.p == NULL:
@@ -209,7 +228,7 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             timers_run(m, gm_nanotime())
         if not inbox_empty(&m.inbox):
             inbox_drain(&m.inbox, &m.ready)
-        if m.readynext != NULL or m.ready.head != NULL:
+        if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
             spin_end(m)
             if m.p == NULL:
                 await_p(m)
@@ -360,9 +379,7 @@ cpdef object gosched():
         return None                     # a signal handler or finalizer inside the scheduler
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)
     m.curg = NULL
-    m.debt = TURN_SLOTS                 # the yielder must not be picked before fresh work
-    m.turn_start = 0
-    gq_put(&m.ready, g)
+    gq_put(&m.yielded, g)
     next = schedule(m, NULL)
     if next == g:
         execute(m, g)
@@ -386,15 +403,7 @@ cpdef object gosched():
 
 cdef int gosched_broken(gm_m* m, gm_g* g) except -1:
     # An exception was thrown into the yielding greenlet from outside: it goes on with that.
-    cdef gm_gq others
-    cdef gm_g* x
-    memset(&others, 0, sizeof(others))
-    while True:
-        x = gq_get(&m.ready)
-        if x == NULL:
-            break
-        if x != g:
-            gq_put(&others, x)
-    m.ready = others
+    gq_remove(&m.yielded, g)
+    gq_remove(&m.ready, g)
     execute(m, g)
     return -1
