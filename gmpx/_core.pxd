@@ -244,7 +244,8 @@ cdef struct gm_m:
     Py_ssize_t nidle_low        # owner: fewest idle since the last trim
     Py_ssize_t reap             # owner: idle workers that g0 is to end
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
-    int64_t housekeep_at        # owner: when a sleep ends to look for signals, surplus workers
+    int64_t housekeep_at        # owner: when a sleep ends to let surplus workers and dead Gs go
+    int64_t signal_at           # owner: when a sleep ends to look for signals (M0)
     uint32_t next_floor         # owner: see FLOORS
     PyObject* g0                # owner: greenlet that starts workers; owned
     int debt                    # owner: see S4 in rt/proc.pxi

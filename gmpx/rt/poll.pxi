@@ -34,7 +34,8 @@ cdef enum:
     RESCUE_NS = 100000          # between visits to a P whose owner is blocked
     CONTENDED_NS = 1000000      # a wait for the GIL that says that somebody runs Python
     POLLS_TO_DISARM = 20        # looks in a row that saw nothing queued
-    HOUSEKEEP_NS = 1000000000   # how often a sleeping M looks for signals, surplus workers
+    SIGNAL_NS = 100000000       # how often the sleeping M0 looks for signals
+    HOUSEKEEP_NS = 1000000000   # how often a sleeping M lets surplus workers and dead Gs go
 
 
 # ---- sleeping ------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         return WORK_RESCUE
     if gm_load_u32_acquire(&m.stop):
         return WORK_STOP
-    if r < 0 or (m.housekeep_at != 0 and gm_nanotime() >= m.housekeep_at):
+    if r < 0 or (r == 0 and gm_nanotime() >= min(m.signal_at, m.housekeep_at)):
         return WORK_HOUSEKEEP
     return WORK_DISARM if disarm else WORK_FOUND
 
@@ -119,13 +120,16 @@ cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
     # On midle, note cleared. Returns note_sleep's answer.
     cdef int64_t until = INT64_MAX
     cdef int r
-    m.housekeep_at = 0
-    if m.kind == M_MAIN or m.nidle > IDLE_WORKERS or (
-            poller and gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP):
-        # Surplus workers and dead Gs are let go one second at a time. And a signal that lands between the
-        # last look and the semaphore's system call does not interrupt it (CPython's own lock
-        # waits share this gap): M0 looks again in a second.
-        until = m.housekeep_at = gm_nanotime() + HOUSEKEEP_NS
+    cdef int64_t now = gm_nanotime()
+    # A signal that lands between the last look and the semaphore's system call, or on another
+    # thread, does not interrupt the wait (CPython's own lock waits share this).
+    m.signal_at = now + SIGNAL_NS if m.kind == M_MAIN else INT64_MAX
+    if m.nidle <= IDLE_WORKERS and (
+            not poller or gm_load_i64_relaxed(&sched.gfree_size) <= GFREE_KEEP):
+        m.housekeep_at = INT64_MAX
+    elif m.housekeep_at == INT64_MAX:
+        m.housekeep_at = now + HOUSEKEEP_NS
+    until = min(m.signal_at, m.housekeep_at)
     if poller:
         until = min(until, poll_deadline())
     if not inbox_empty(&m.inbox) or gm_load_u32_seqcst(&m.stop):    # W2, W5
@@ -134,7 +138,7 @@ cdef int sleep_m(gm_m* m, bint poller) noexcept nogil:
     elif until == INT64_MAX:
         r = note_sleep(&m.note, -1, False)
     else:
-        r = note_sleep(&m.note, max(until - gm_nanotime(), 0), m.kind == M_MAIN)
+        r = note_sleep(&m.note, max(until - now, 0), m.kind == M_MAIN)
     return r
 
 

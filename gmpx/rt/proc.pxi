@@ -176,6 +176,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     cdef int why
     if w != NULL:
         context_leave(w)                # an idle worker keeps nothing of its last G
+    m.housekeep_at = INT64_MAX
     while True:
         if m.kind == M_MAIN:
             if m.interrupt != NULL:
@@ -204,9 +205,11 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         if why == WORK_HOUSEKEEP:
             if m.kind == M_MAIN:
                 check_signals(m)
-            trim_workers(m)
-            if gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
-                gfree_trim()
+            if gm_nanotime() >= m.housekeep_at:
+                m.housekeep_at = INT64_MAX
+                trim_workers(m)
+                if gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
+                    gfree_trim()
         elif why == WORK_DISARM:
             poll_disarm()
 

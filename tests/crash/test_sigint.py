@@ -131,8 +131,8 @@ def test_a_value_that_has_arrived_is_not_lost(child):
     gmpx.go(produce)
     interrupts = 0
     pid = os.getpid()
-    sender = subprocess.Popen(["sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9 10; do "
-                               f"sleep 0.02; kill -INT {pid}; done"])
+    sender = subprocess.Popen(["sh", "-c", f"sleep 0.1; for i in 1 2 3 4 5 6 7 8 9 10; do "
+                               f"sleep 0.03; kill -INT {pid}; done"])
     while True:
         try:
             got.extend(c)
@@ -146,26 +146,34 @@ def test_a_value_that_has_arrived_is_not_lost(child):
     """).end(0)
 
 
-def test_many_interrupts(child):
+def test_many_interrupts_none_lost_or_doubled(child):
     child(SETUP + """
-    pid = os.getpid()
     import subprocess
-    sender = subprocess.Popen(["sh", "-c", f"i=0; while [ $i -lt 100 ]; do kill -INT {pid}; "
-                               f"i=$((i+1)); sleep 0.003; done"])
-    interrupts = 0
-    while sender.poll() is None:
+    sender = subprocess.Popen(["sh", "-c", f"while read line; do kill -INT {os.getpid()}; done"],
+                              stdin=subprocess.PIPE, bufsize=0)
+    def yields(n):
+        for _ in range(n): gmpx.gosched()
+    operations = [
+        lambda: gmpx.go(int), lambda: never.recv(timeout=0.001), gmpx.gosched,
+        lambda: gmpx.sleep(0.0005), lambda: gmpx.go(yields, 50).join(),
+        lambda: gmpx.map(abs, range(20)), lambda: sum(range(1000)),
+    ]
+    for i in range(100):
+        end = time.monotonic() + 20
         try:
-            gmpx.go(int); never.recv(timeout=0.01)
+            sender.stdin.write(b"now\\n")       # one at a time: the next only after this one
+            while time.monotonic() < end:
+                for operation in operations[i % 7:]:
+                    try: operation()
+                    except TimeoutError: pass
         except KeyboardInterrupt:
-            interrupts += 1
-        except TimeoutError:
             pass
-    assert interrupts > 0
-    print(interrupts)
-    try: gmpx.sleep(0.05)
-    except KeyboardInterrupt: pass
+        else:
+            raise AssertionError("no KeyboardInterrupt")
+        gmpx.sleep(0.002)                       # no second one
+    sender.stdin.close()
+    sender.wait()
     assert gmpx.go(int).result() == 0
-    assert signal.getsignal(signal.SIGINT) is not None
     gmpx.shutdown()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     """).end(0)
