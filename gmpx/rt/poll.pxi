@@ -5,9 +5,10 @@
 # for a P that has fresh Gs and has not ticked for STALL_NS and runs them itself.
 #
 # Why no wake-up is lost (each pair is store, full barrier, load on both sides):
-#   W1  Work in the global queue. Publisher: puts it under sched.lock, then wake_p takes
-#       sched.lock and looks for a sleeper. Sleeper: under sched.lock looks at the queue and goes
-#       on midle in one critical section. The lock orders the two sections. (On a GIL build only
+#   W1  Work in the global queue. Publisher: puts it under sched.lock, then wake_p. Sleeper: in one
+#       critical section of sched.lock looks at the queue, gives up spinning and its P and goes on
+#       midle. A put before that section is seen in it; after it wake_p sees no spinner and an idle
+#       P, and finds the sleeper under the lock. (On a GIL build only
 #       those look that may_take names: there the queue is the overflow of a P that moves, or
 #       wake_p has found it a runner, or it has stalled: W4.)
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then note_wakeup (RMW). stop_m:
@@ -43,7 +44,6 @@ cdef enum:
 cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     # Nothing to do: gives up the P, sleeps until woken (Go's stopm, and the part of findRunnable
     # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
-    cdef bint was_spinning = m.spinning
     cdef bint disarm = False
     cdef bint poller
     cdef int r
@@ -62,11 +62,13 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         gm_lock_release(&sched.lock)
         note_cancel(&m.note)
         return WORK_FOUND
-    m.spinning = False              # before mput: whoever finds m there may set it again
+    # Before mput: whoever finds m there may set spinning again. Under the lock: work that is put
+    # into the global queue after our look there must not be left to a spinner that is none (W1).
+    if m.spinning:
+        m.spinning = False
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
     mput(m)
     gm_lock_release(&sched.lock)
-    if was_spinning:
-        gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
     # Go's delicate dance: after spinning has been given up, look at every ring again (W4). Not
     # only ex-spinners do: a wake_p that found no M to start has left its work to us.
     if GM_FREE_THREADED and recheck_runqs(m):
@@ -323,8 +325,10 @@ cdef bint anything_queued() noexcept nogil:
 
 cdef void wake_p() noexcept nogil:
     # Work was published: sees to it that an M looks for it, if there is an idle P and no M
-    # spins already (Go's wakep). StoreLoad: the caller's put, then this CAS (W1, W4).
+    # spins already (Go's wakep). StoreLoad (W1, W4): the caller's put, this fence, these looks; the
+    # other side's RMWs of npidle and nmspinning, then its looks at the queues.
     cdef gm_p* p
+    gm_fence_seqcst()
     if gm_load_u32_seqcst(&sched.npidle) == 0:
         return
     if gm_load_u32_seqcst(&sched.nmspinning) != 0 or not gm_cas_u32_seqcst(&sched.nmspinning, 0, 1):
@@ -341,20 +345,27 @@ cdef void wake_p() noexcept nogil:
 cdef void start_m(gm_p* p) noexcept nogil:
     # Gives p to a sleeping M or to a new one, which starts out spinning (the caller has counted
     # it in nmspinning). sched.lock is held and left here.
-    cdef gm_m* m = sched.midle
-    if m != NULL:
-        midle_remove(m)
-        m.nextp = p
-        m.spinning = True
-        note_wakeup(&m.note)
+    if sched.midle == NULL:
         gm_lock_release(&sched.lock)
-        return
-    gm_lock_release(&sched.lock)
-    if not new_m(p):
+        if new_m(p):
+            return
         gm_lock_acquire(&sched.lock)
+    give_p(p)
+    gm_lock_release(&sched.lock)
+
+
+cdef void give_p(gm_p* p) noexcept nogil:
+    # sched.lock held. In one section with the look at midle: an M that goes there later finds the
+    # idle P, one that is there now gets it.
+    cdef gm_m* m = sched.midle
+    if m == NULL:
         pid_put(p)
-        gm_lock_release(&sched.lock)
         gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
+        return
+    midle_remove(m)
+    m.nextp = p
+    m.spinning = True
+    note_wakeup(&m.note)
 
 
 # ---- midle: under sched.lock ---------------------------------------------------------------
