@@ -224,6 +224,7 @@ cdef struct gm_m:
     gm_gq yielded               # owner: those that called gosched
     uint64_t yield_takes        # owner: how often one of them had its turn
     uint64_t yield_takes_seen   # owner: yield_takes at the last fair tick
+    bint yield_waiting          # owner: yielded was not empty then
     gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the owner
     gm_note note
     bint spinning               # owner
@@ -257,6 +258,7 @@ cdef struct gm_m:
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
     bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
     gm_u32 stop                 # shutdown: end the thread
+    bint abandoned              # GIL: shutdown leaves a parked G behind on it
     PyObject* obj               # owned: the Machine
     gm_g* g_main                # M0 and foreign threads: the thread's own goroutine
     PyObject* g_self            # owned: its Goroutine

@@ -76,11 +76,22 @@ cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
     # Asks the worker Ms to end and waits for that. No G lives, so they are asleep or about to be;
     # an M with a G that has been abandoned is left alone, with all that stands on its greenlets.
     cdef gm_m* other
+    cdef gm_g* g
     cdef uint32_t left = 0
+    gm_mu_lock(&all_mu)
     gm_lock_acquire(&sched.lock)
     other = allm
     while other != NULL:
-        if other.kind == M_WORKER and other.nworkers != other.nidle:
+        other.abandoned = False
+        other = other.all_next
+    g = all_gs.head
+    while g != NULL:
+        if g.park != NULL and not (g.flags & GF_SYSTEM):
+            g.park.m.abandoned = True
+        g = g.all_next
+    other = allm
+    while other != NULL:
+        if other.kind == M_WORKER and other.abandoned:
             left += 1
         elif other.kind == M_WORKER:
             gm_store_u32_seqcst(&other.stop, 1)
@@ -88,6 +99,7 @@ cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
             note_wakeup(&other.note)                    # W5
         other = other.all_next
     gm_lock_release(&sched.lock)
+    gm_mu_unlock(&all_mu)
     while gm_load_u32_seqcst(&sched.nm) > left:
         # Threads end within microseconds; they need the GIL for it.
         if deadline >= 0 and gm_nanotime() >= deadline:

@@ -144,8 +144,9 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
     # Every 61st tick: what must not wait for the local queues to run dry.
     cdef gm_p* p = m.p
     cdef gm_g* g = NULL
-    if m.yielded.head != NULL and m.yield_takes == m.yield_takes_seen:
+    if m.yield_waiting and m.yield_takes == m.yield_takes_seen:
         gq_put(&m.ready, gq_get(&m.yielded))
+    m.yield_waiting = m.yielded.head != NULL
     m.yield_takes_seen = m.yield_takes
     if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
@@ -408,5 +409,6 @@ cdef int gosched_broken(gm_m* m, gm_g* g) except -1:
     # An exception was thrown into the yielding greenlet from outside: it goes on with that.
     gq_remove(&m.yielded, g)
     gq_remove(&m.ready, g)
+    m.yield_takes += 1
     execute(m, g)
     return -1
