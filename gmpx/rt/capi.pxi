@@ -47,7 +47,6 @@ cdef extern from "pycompat.h" nogil:
     int gm_lock_init(gm_lock*, unsigned int rank)
     void gm_lock_acquire(gm_lock*)
     void gm_lock_release(gm_lock*)
-    void gm_rank_leave(unsigned int rank)
     void gm_rank_none()
     void gm_mu_lock(gm_mu*)
     void gm_mu_unlock(gm_mu*)

@@ -6,10 +6,13 @@
 # EXIT_NS: what is left is abandoned where it stands. Abandoned greenlets are never resumed nor
 # freed: freeing a suspended greenlet throws into it.
 #
-# Fork: the child has one thread. All state about other threads is forgotten, not freed, since
-# it may have been half-way through a change; the forking G becomes goroutine 1 on an M0 of its
-# own. The parent takes the runtime's locks across the fork, so that the child's copies of what
-# they guard are whole.
+# Fork: the child has one thread. All state about other threads and all that a lock guards is
+# forgotten, not freed, since it may have been half-way through a change; the forking G becomes
+# goroutine 1 on an M0 of its own.
+#
+# Rejected: taking the locks before the fork. Between that and their release Python code runs
+# (other at-fork functions, 3.12's warning), which may wait for the GIL while its holder waits for
+# such a lock.
 
 cdef enum:
     EXIT_NS = 1000000000
@@ -152,20 +155,6 @@ def _at_exit():
 
 # ---- fork ----------------------------------------------------------------------------------
 
-def _before_fork():
-    """_before_fork()
-    Takes the runtime's locks, in their order."""
-    gm_lock_acquire(&timers.lock)
-    gm_lock_acquire(&sched.lock)
-
-
-def _after_fork_parent():
-    """_after_fork_parent()
-    Gives them back."""
-    gm_lock_release(&sched.lock)
-    gm_lock_release(&timers.lock)
-
-
 def _after_fork_child():
     """_after_fork_child()
     Starts the runtime anew around the thread and the goroutine that forked."""
@@ -178,8 +167,6 @@ def _after_fork_child():
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
     gm_lock_init(&sched.lock, RANK_SCHED)           # new ones: others may have waited for the old
     gm_lock_init(&timers.lock, RANK_TIMERS)
-    gm_rank_leave(RANK_SCHED)
-    gm_rank_leave(RANK_TIMERS)
     main_ident = PyThread_get_thread_ident()
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head
@@ -193,7 +180,8 @@ def _after_fork_child():
             # its reference stays with the queues and greenlets that are forgotten with it
         g = next
     sched_reset()
-    timers.n = 0
+    timers.heap = NULL                  # another thread may have been in realloc
+    timers.n = timers.room = 0
     gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
         p_reset(allp[i])
