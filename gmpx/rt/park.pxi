@@ -162,6 +162,8 @@ cdef int park_m(gm_m* m, gm_g* g) noexcept:
         r = switch_to(m.g0)                 # the M stops and leaves g behind: for good
     else:
         r = transfer(m, next)
+    if gm_unlikely(m.curg != g):
+        r = park_resumed_by(m, g, r)
     if gm_unlikely(r < 0):
         return park_broken(m, g)
     decref(pk.gl)
@@ -186,6 +188,14 @@ cdef PyObject* current_greenlet_slow(gm_park* pk, void* token) noexcept:
     if gl == pk.home:
         pk.home_token = token               # home lives, so no other greenlet can have it
     return gl
+
+
+cdef int park_resumed_by(gm_m* m, gm_g* g, int r) noexcept:
+    # The scheduler resumes g by execute and a switch: this was somebody else.
+    while m.curg != g and m.curg != NULL:
+        throw_back(m)
+        r = 0
+    return r
 
 
 cdef int park_broken(gm_m* m, gm_g* g) noexcept:

@@ -356,6 +356,18 @@ cdef inline int transfer(gm_m* m, gm_g* g) noexcept:
     return switch_to(to)
 
 
+cdef void throw_back(gm_m* m) noexcept:
+    # User code has switched to, or thrown into, a greenlet that is the scheduler's to resume: a
+    # parked goroutine's, an idle worker, g0. It gets the error in its own call. Returns when
+    # something switches here again.
+    cdef PyObject* r
+    PyErr_Clear()
+    error = RuntimeError("this greenlet waits in gmpx: only the scheduler resumes it")
+    cls = RuntimeError
+    r = greenlet_throw(m.curg.park.home, <PyObject*>cls, <PyObject*>error)
+    xdecref(r)
+
+
 cdef inline int switch_to(PyObject* gl) noexcept:
     cdef PyObject* r = greenlet_switch(gl, empty_tuple)
     if gm_unlikely(r == NULL):
@@ -375,6 +387,7 @@ cpdef object gosched():
     cdef gm_g* g = m.curg
     cdef gm_g* next
     cdef gm_park* pk
+    cdef int r
     if gm_unlikely(m.kind == M_FOREIGN):
         with nogil:
             gm_osyield()
@@ -390,7 +403,14 @@ cpdef object gosched():
     else:
         pk = g.park
         pk.gl = current_greenlet(pk)
-        if gm_unlikely(transfer(m, next) < 0):
+        r = transfer(m, next)
+        while gm_unlikely(m.curg != g):
+            r = -1
+            if m.curg == NULL:
+                break                   # thrown into by greenlet itself
+            throw_back(m)
+            r = 0
+        if gm_unlikely(r < 0):
             xdecref(pk.gl)
             pk.gl = NULL
             gosched_broken(m, g)

@@ -115,6 +115,9 @@ cdef extern from *:
     static inline PyObject *gm_greenlet_switch(PyObject *g, PyObject *args) {
         return PyGreenlet_Switch((PyGreenlet *)g, args, NULL);
     }
+    static inline PyObject *gm_greenlet_throw(PyObject *g, PyObject *type, PyObject *value) {
+        return PyGreenlet_Throw((PyGreenlet *)g, type, value, NULL);
+    }
     static inline PyObject *gm_greenlet_parent(PyObject *g) {
         return (PyObject *)PyGreenlet_GetParent((PyGreenlet *)g);
     }
@@ -123,4 +126,5 @@ cdef extern from *:
     PyObject* greenlet_new "gm_greenlet_new"(PyObject*, PyObject*) noexcept
     PyObject* greenlet_current "gm_greenlet_current"() noexcept
     PyObject* greenlet_switch "gm_greenlet_switch"(PyObject*, PyObject*) noexcept
+    PyObject* greenlet_throw "gm_greenlet_throw"(PyObject*, PyObject*, PyObject*) noexcept
     PyObject* greenlet_parent "gm_greenlet_parent"(PyObject*) noexcept

@@ -62,6 +62,9 @@ cdef class WaitGroup:
     [0, 1, 2]
     """
 
+    def __init__(self):
+        pass                                # refuses arguments
+
     def add(self, Py_ssize_t n=1):
         """add(n=1)
         Adds n, which may be negative, to the counter; at zero the waiters go on.
@@ -141,6 +144,9 @@ cdef class Mutex:
     order of their coming. ``acquire`` and ``release`` are threading.Lock's names for ``lock``
     and ``unlock``; it is a context manager.
     """
+
+    def __init__(self):
+        pass                                # refuses arguments
 
     def lock(self, timeout=None):
         """lock(timeout=None)

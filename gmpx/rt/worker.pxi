@@ -90,6 +90,7 @@ cdef PyObject* worker_main "gm_worker_main"(PyObject* self, PyObject* unused) no
     cdef gm_m* m = gm_tls_m
     cdef gm_worker* w = m.starting
     cdef gm_g* g
+    cdef int r
     m.starting = NULL
     gm_reset_recursion()                        # G3
     while True:
@@ -108,7 +109,11 @@ cdef PyObject* worker_main "gm_worker_main"(PyObject* self, PyObject* unused) no
         w.next = m.idle_workers
         m.idle_workers = w
         m.nidle += 1
-        if gm_unlikely(transfer(m, g) < 0):
+        r = transfer(m, g)
+        while gm_unlikely(m.curg != NULL):      # G2: not the scheduler
+            throw_back(m)
+            r = 0
+        if gm_unlikely(r < 0):
             idle_remove(m, w)                   # killed from outside
             break
     worker_free(w)
@@ -166,6 +171,8 @@ cdef void g0_loop(gm_m* m) noexcept:
     cdef gm_g* g
     cdef gm_worker* w
     while True:
+        while gm_unlikely(m.curg != NULL):      # not the scheduler: who has control has set curg NULL
+            throw_back(m)
         if m.reap > 0:
             reap_workers(m)
             continue

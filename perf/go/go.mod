@@ -1,0 +1,3 @@
+module gmpx/perf
+
+go 1.25

