@@ -60,9 +60,11 @@ GM_INLINE int64_t gm_nanotime(void) {
          + (int64_t)(c.QuadPart % f.QuadPart) * 1000000000 / f.QuadPart;
 }
 GM_INLINE void gm_osyield(void) { SwitchToThread(); }
+GM_INLINE long gm_getpid(void) { return (long)GetCurrentProcessId(); }
 #else
 #  include <time.h>
 #  include <sched.h>
+#  include <unistd.h>
 /* Not inlined: its timespec would lie in the frame of each goroutine that parks. */
 __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     struct timespec t;
@@ -70,6 +72,7 @@ __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 GM_INLINE void gm_osyield(void) { sched_yield(); }
+GM_INLINE long gm_getpid(void) { return (long)getpid(); }
 #endif
 
 /* A clock read for a quarter of the price that may lag by a few milliseconds (Linux's tick). */

@@ -6,6 +6,7 @@
 # ends with it.
 
 cdef uint64_t main_ident = 0                # thread id of the main thread
+cdef long runtime_pid = 0                   # of the process that the runtime's state belongs to
 cdef PyObject* m0_machine = NULL            # owned: M0's Machine, once there is one
 
 
@@ -92,6 +93,8 @@ cdef void m_end(gm_m* m) noexcept:
     # A foreign thread has ended, or M0 goes: its goroutine is over.
     global gm_tls_m
     cdef PyObject* g = m.g_self
+    if m.forgotten or os_getpid() != runtime_pid:
+        return                              # a child process: see rt/lifecycle.pxi
     if gm_tls_m == m:
         gm_tls_m = NULL
     if g != NULL:

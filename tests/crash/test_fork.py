@@ -88,6 +88,33 @@ def test_fork_on_another_m_and_from_a_foreign_thread(child):
     """).end(0)
 
 
+def test_foreign_threads_of_the_parent_are_forgotten(child):
+    child(SETUP + """
+    threads = [threading.Thread(target=never.recv) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while gmpx.num_goroutine() < 11:
+        time.sleep(0.001)
+    def in_child():
+        import gc
+        for _ in range(3):
+            gc.collect()
+            assert gmpx.num_goroutine() == 1, gmpx.goroutines()
+            thread = threading.Thread(target=gmpx.sleep, args=(0.001,))
+            thread.start(); thread.join()
+            assert sum(gmpx.map(abs, range(-20, 0))) == 210
+        assert gmpx.stats()["machines"] >= 1
+        gmpx.shutdown()
+    for _ in range(10):
+        assert forks(in_child) == 42
+    for _ in range(10):
+        never.send(1)
+    for thread in threads:
+        thread.join()
+    assert forks(in_child) == 42
+    """).end(0)
+
+
 def test_the_child_exits_with_its_code_when_the_forking_goroutine_returns(child):
     child(SETUP + """
     def f():
