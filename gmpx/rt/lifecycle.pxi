@@ -243,17 +243,15 @@ cdef void main_returned(PyObject* r) noexcept:
     cdef PyObject* t = NULL
     cdef PyObject* v = NULL
     cdef PyObject* tb = NULL
+    if r == NULL:                           # before all else: Python code runs with no error set
+        PyErr_Fetch(&t, &v, &tb)
+        PyErr_NormalizeException(&t, &v, &tb)
+        if tb != NULL:
+            PyException_SetTraceback(v, tb)
     import os
     code = 1
     try:
-        if r == NULL:
-            PyErr_Fetch(&t, &v, &tb)
-            PyErr_NormalizeException(&t, &v, &tb)
-            if tb != NULL:
-                PyException_SetTraceback(v, tb)
-            code = exit_code(<object>v)
-        else:
-            code = 0
+        code = 0 if r != NULL else exit_code(<object>v)
         exit_functions()
     finally:
         os._exit(code)
