@@ -1,0 +1,455 @@
+/* How Ms sleep and are woken, on a free-threaded build (W1, W2, W4, W5, N1..N3).
+ *
+ * Models    stop_m, recheck_runqs, wake_p, start_m, wake_m, mput, midle_remove (rt/poll.pxi);
+ *           new_m, pid_get, pid_put, release_p, await_p (rt/machine.pxi); find_runnable,
+ *           find_work, look_around, glob_take, spin_end (rt/proc.pxi); note_clear, note_wakeup,
+ *           note_cancel, note_sleep (rt/note.pxi); newproc_publish, newproc_foreign, goready.
+ * World     Two regular Ps. M0 starts with P0, M1 runs or sleeps without a P, M2 is a thread that
+ *           new_m may start, or fail to start. M0 spawns a G (TWO: two) and then computes for ever
+ *           or schedules; one G may run for ever; NESTED: one may spawn another. FOREIGN: a thread
+ *           puts a G on the global queue. READIER: a thread readies a G of M1.
+ * Abstract  Rings and queues are counters (rt/runq.pxi: runq.pml), a steal takes one G. midle is
+ *           a list searched from M0 on. A spare P comes at once to an M whose own G is ready.
+ *           Timers and the poller's role are poller.pml's. Stopping is left out.
+ * Memory    Sequentially consistent, but for the two stores that a look follows: runq_put's
+ *           before wake_p, note_clear's before the look at the inbox. What their fences forbid is
+ *           modelled by the store that lands after the look (BUG_NO_FENCE, BUG_PLAIN_CLEAR).
+ *           Other weak orders are not claimed here: tests/native runs the code under TSan.
+ * Claim     However it goes, when nothing moves any more: no M sleeps with a G in its inbox;
+ *           none sleeps while a P is idle and a fresh G is queued; nobody waits for the lock;
+ *           nmspinning is 0, and never less; each P is idle or held by one M. (Run with -E: a
+ *           deadlock is a state in which nothing moves and some M neither sleeps nor computes.)
+ */
+#define NONE  9
+#define SPARE 2
+#define NM    3
+
+byte ring[2], glob;             /* fresh Gs */
+byte inbox[NM];
+byte note_state[NM] = 1, sem[NM];
+bool spinning[NM], midle[NM], started[NM];
+byte nextp[NM] = NONE;
+bool pidle[2];
+byte npidle, nmidle, nmspinning, holders[2];
+#ifdef NESTED
+byte spawns = 1;
+#else
+byte spawns = 0;
+#endif
+byte endless = 1;
+bool lk, asleep[NM], busy[NM], over;
+
+inline lock()   { atomic { !lk -> lk = true } }
+inline unlock() { lk = false }
+
+inline note_wakeup(x)           /* an exchange, then the post */
+{
+    atomic {
+        if
+        :: note_state[x] == 0 -> note_state[x] = 1; post = true
+        :: else -> post = false
+        fi
+    }
+    d_step {
+        if
+        :: post -> assert(sem[x] == 0); sem[x]++; post = false      /* N2 */
+        :: else
+        fi
+    }
+}
+
+inline note_cancel()
+{
+    atomic {
+        if
+        :: note_state[me] == 0 -> note_state[me] = 1; post = false
+        :: else -> post = true
+        fi
+    }
+    atomic {
+        if
+        :: post -> sem[me] > 0; sem[me]--; post = false
+        :: else
+        fi
+    }
+}
+
+inline pid_get(to)
+{
+    atomic {
+        if
+        :: pidle[0] -> pidle[0] = false; to = 0; npidle--
+        :: !pidle[0] && pidle[1] -> pidle[1] = false; to = 1; npidle--
+        :: else -> to = NONE
+        fi
+    }
+}
+
+inline pid_put(x) { atomic { assert(!pidle[x]); pidle[x] = true; npidle++ } }
+
+inline acquire_p(x)
+{
+    p = x;
+    if
+    :: x < SPARE -> holders[x]++; assert(holders[x] == 1)
+    :: else
+    fi
+}
+
+inline release_p()
+{
+    atomic {
+        if
+        :: p < SPARE -> holders[p]--; pid_put(p)
+        :: else
+        fi;
+        p = NONE
+    }
+}
+
+inline mput() { atomic { midle[me] = true; nmidle++ } }
+
+inline wake_m()                 /* under the lock */
+{
+    atomic {
+        if
+        :: midle[me] -> midle[me] = false; nmidle--
+        :: else
+        fi;
+        if
+        :: nextp[me] != NONE -> acquire_p(nextp[me]); nextp[me] = NONE
+        :: else
+        fi
+    }
+}
+
+inline count_down() { d_step { assert(nmspinning > 0); nmspinning-- } }
+
+inline give_p(x)                /* start_m's handing over, under the lock */
+{
+    atomic { midle[x] = false; nmidle--; nextp[x] = q; spinning[x] = true }
+    note_wakeup(x);
+}
+
+inline wake_p()
+{
+    if
+    :: npidle == 0 -> skip
+    :: else ->
+        atomic {
+            if
+            :: nmspinning == 0 -> nmspinning = 1; won = true
+            :: else -> won = false
+            fi
+        }
+        if
+        :: !won -> skip
+        :: else ->
+            lock();
+            pid_get(q);
+            if
+            :: q == NONE -> count_down(); unlock()
+            :: else -> start_m()
+            fi
+        fi
+    fi
+}
+
+inline start_m()
+{
+    if
+    :: midle[0] -> give_p(0); unlock()
+    :: midle[1] -> give_p(1); unlock()
+    :: midle[2] -> give_p(2); unlock()
+    :: nmidle == 0 ->
+        unlock();
+        atomic {                /* new_m */
+            if
+            :: !started[2] -> started[2] = true; nextp[2] = q; spinning[2] = true; q = NONE
+            :: true        /* the limit, or no memory */
+            fi
+        }
+        if
+        :: q == NONE
+        :: else ->
+            lock();
+#ifdef BUG_GIVE_BACK_LATE
+            pid_put(q); unlock(); count_down()
+#else
+            if
+            :: midle[0] -> give_p(0)
+            :: midle[1] -> give_p(1)
+            :: midle[2] -> give_p(2)
+            :: nmidle == 0 -> pid_put(q); count_down()
+            fi;
+            unlock()
+#endif
+        fi
+    fi;
+    q = NONE
+}
+
+inline spin_end()
+{
+    if
+    :: spinning[me] ->
+        spinning[me] = false;
+        atomic { count_down(); won = (nmspinning == 0) }
+#ifndef BUG_NO_PASS_ON
+        if
+        :: won -> wake_p()
+        :: else
+        fi
+#endif
+    :: else
+    fi
+}
+
+inline go_here()                /* newproc_publish */
+{
+#ifdef BUG_NO_FENCE
+    if
+    :: npidle == 0 || nmspinning != 0 -> ring[p]++      /* the looks come before the store */
+    :: ring[p]++; wake_p()
+    fi
+#else
+    ring[p]++;
+    wake_p()
+#endif
+}
+
+inline run_fresh()
+{
+    if
+    :: atomic { spawns > 0 && p < SPARE -> spawns-- } go_here()
+    :: atomic { endless > 0 -> endless--; busy[me] = true } goto computes
+    :: true
+    fi
+}
+
+inline take(x) { atomic { if :: x > 0 -> x--; got = true :: else fi } }
+
+inline recheck_runqs()          /* got: took a P and spins again */
+{
+    if
+    :: ring[0] > 0 || ring[1] > 0 ->
+        lock();
+        wake_m();
+        if
+        :: p == NONE -> pid_get(q);
+            if
+            :: q != NONE -> acquire_p(q); q = NONE
+            :: else
+            fi
+        :: else
+        fi;
+        if
+        :: p != NONE ->
+            unlock();
+            note_cancel();
+            if
+#ifdef BUG_COUNT_TWICE
+            :: true -> spinning[me] = true; nmspinning++
+#else
+            :: !spinning[me] -> spinning[me] = true; nmspinning++
+            :: else
+#endif
+            fi;
+            got = true
+        :: else -> mput(); unlock()
+        fi
+    :: else
+    fi
+}
+
+proctype M(byte me; byte p)
+{
+    byte q = NONE, ready;
+    bool post, won, got, was;
+    if
+    :: p != NONE ->             /* M0's own goroutine */
+        go_here();
+#ifdef TWO
+        go_here();
+#endif
+        if
+        :: busy[me] = true; goto computes
+        :: true
+        fi
+    :: me == 2 -> lock(); wake_m(); unlock()            /* m_loop */
+    :: else
+    fi;
+
+again:
+    atomic { got = false; ready = ready + inbox[me]; inbox[me] = 0 }
+    if
+    :: ready > 0 ->
+        spin_end();
+        if
+        :: p == NONE ->         /* await_p */
+            lock(); pid_get(q);
+            if
+            :: q == NONE -> acquire_p(SPARE)
+            :: else -> acquire_p(q)
+            fi;
+            q = NONE; unlock()
+        :: else
+        fi;
+        ready = 0;
+        goto again
+    :: else
+    fi;
+    if
+    :: p == NONE || p == SPARE -> goto stop_m
+    :: else
+    fi;
+    take(ring[p]);
+    if
+    :: got -> goto found
+    :: else
+    fi;
+    lock(); take(glob); unlock();
+    if
+    :: got -> goto found
+    :: !got && !spinning[me] ->
+        if
+        :: 2 * nmspinning >= 2 - npidle -> goto stop_m
+        :: else -> spinning[me] = true; nmspinning++
+        fi
+    :: else
+    fi;
+    take(ring[1 - p]);
+    if
+    :: got -> goto found
+    :: else -> goto stop_m
+    fi;
+
+found:
+    spin_end();
+    run_fresh();
+    goto again;
+
+stop_m:
+    was = spinning[me];
+#ifndef BUG_PLAIN_CLEAR
+    atomic { note_state[me] = 0; assert(sem[me] == 0) }
+#endif
+    lock();
+#ifndef BUG_NO_GLOBAL_LOOK
+    if
+    :: p < SPARE && glob > 0 ->
+        glob--; unlock(); note_cancel(); got = true; goto found
+    :: else
+    fi;
+#endif
+    if
+    :: p != NONE -> release_p()
+    :: else
+    fi;
+#ifndef BUG_NO_GLOBAL_LOOK
+    if
+    :: glob > 0 && npidle > 0 ->
+        pid_get(q); acquire_p(q); q = NONE; unlock(); note_cancel(); goto again
+    :: else
+    fi;
+#endif
+#ifdef BUG_RECHECK_FIRST
+    spinning[me] = false;
+    mput(); unlock();
+    recheck_runqs();
+#else
+#ifndef BUG_SPINNING_AFTER_MPUT
+    spinning[me] = false;
+#endif
+#ifndef BUG_COUNT_AFTER_UNLOCK
+    if
+    :: was -> count_down()
+    :: else
+    fi;
+#endif
+    mput(); unlock();
+#ifdef BUG_SPINNING_AFTER_MPUT
+    spinning[me] = false;
+#endif
+#endif
+#if defined(BUG_COUNT_AFTER_UNLOCK) || defined(BUG_RECHECK_FIRST)
+    if
+    :: was -> count_down()
+    :: else
+    fi;
+#endif
+#if !defined(BUG_NO_RECHECK) && !defined(BUG_RECHECK_FIRST)
+    recheck_runqs();
+#endif
+    if
+    :: got -> goto again
+    :: else
+    fi;
+    if                          /* sleep_m */
+    :: inbox[me] > 0 -> note_cancel()
+    :: else ->
+#ifdef BUG_PLAIN_CLEAR
+        note_state[me] = 0;
+#endif
+        asleep[me] = true;
+        atomic { sem[me] > 0 -> sem[me]--; asleep[me] = false }
+    fi;
+    lock(); wake_m(); unlock();
+    goto again;
+
+computes:
+    over                        /* never: with its P held */
+}
+
+proctype Foreign()              /* newproc_foreign */
+{
+    byte q = NONE;
+    bool post, won;
+    lock(); glob++; unlock();
+    wake_p()
+}
+
+proctype Readier()              /* goready: a G of M1 */
+{
+    bool post;
+#ifdef BUG_WAKE_FIRST
+    note_wakeup(1);
+    inbox[1]++
+#else
+    inbox[1]++;
+    note_wakeup(1)
+#endif
+}
+
+init {
+    byte i;
+    atomic {
+        pidle[1] = true; npidle = 1; holders[0] = 1;
+        started[0] = true; started[1] = true;
+        run M(0, 0); run M(1, NONE);
+#ifdef FOREIGN
+        run Foreign();
+#endif
+#ifdef READIER
+        run Readier();
+#endif
+    }
+    do                          /* new_m's thread */
+    :: started[2] -> run M(2, NONE); break
+    :: timeout -> goto quiet
+    od;
+    timeout;
+quiet:
+    atomic {
+        for (i : 0 .. NM - 1) {
+            assert(!started[i] || asleep[i] || busy[i]);
+            assert(!asleep[i] || inbox[i] == 0);
+            assert(!asleep[i] || nextp[i] == NONE);
+            assert(!(asleep[i] && npidle > 0 && (glob > 0 || ring[0] > 0 || ring[1] > 0)))
+        }
+        assert(nmspinning == 0 && !lk);
+        assert(holders[0] + pidle[0] == 1 && holders[1] + pidle[1] == 1);
+        over = true
+    }
+end: false
+}

@@ -1,0 +1,94 @@
+"""Spin checks the models of the runtime's protocols, exhaustively, and finds the mistakes.
+
+Each model names in its head what it models and claims. `#ifdef BUG_...` in a model is one way
+to get the protocol wrong; each must violate a claim, or the claim would be empty.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+MEMORY_MB = 900
+TIME_LIMIT_S = 300              # a bound for hangs
+COMPILER = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
+
+# what passes: model and definitions
+SOUND = [
+    ("sleep", "FOREIGN"),
+    ("sleep", "READIER"),
+    ("sleep", "TWO NESTED"),
+]
+
+# what fails: the same, with the mistake
+BROKEN = [
+    ("sleep", "FOREIGN BUG_COUNT_AFTER_UNLOCK"),
+    ("sleep", "FOREIGN BUG_NO_GLOBAL_LOOK"),
+    ("sleep", "FOREIGN BUG_NO_PASS_ON"),
+    ("sleep", "READIER BUG_WAKE_FIRST"),
+    ("sleep", "TWO BUG_COUNT_TWICE"),
+    ("sleep", "TWO BUG_GIVE_BACK_LATE"),
+    ("sleep", "TWO BUG_NO_FENCE"),
+    ("sleep", "TWO BUG_NO_RECHECK"),
+    ("sleep", "TWO BUG_PLAIN_CLEAR"),
+    ("sleep", "TWO BUG_RECHECK_FIRST"),
+    ("sleep", "TWO BUG_SPINNING_AFTER_MPUT"),
+]
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("spin") is None or COMPILER is None, reason="needs spin and a C compiler"
+)
+
+
+def run(command, directory):
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIME_LIMIT_S,
+    )
+    return done.stdout
+
+
+def check(directory, model, defines):
+    """Generates, compiles and runs the verifier; returns what it prints."""
+    flags = [f"-D{name}" for name in defines.split()]
+    said = run(["spin", "-a", *flags, str(HERE / f"{model}.pml")], directory)
+    assert (directory / "pan.c").exists(), said
+    options = f"-O1 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM={MEMORY_MB}"
+    said = run([COMPILER, *options.split(), "-o", "pan", "pan.c"], directory)
+    assert (directory / "pan").exists(), said
+    # -E: a model says itself, where nothing moves any more, what an end state must be
+    return run(["./pan", "-E", "-m1000000"], directory)
+
+
+def errors(said):
+    return int(re.search(r"errors: (\d+)", said).group(1))
+
+
+@pytest.mark.parametrize("model, defines", SOUND)
+def test_every_run_keeps_the_claim(tmp_path, model, defines):
+    said = check(tmp_path, model, defines)
+    assert errors(said) == 0, said
+    for truncated in ("max search depth too small", "Search not completed", "MEMLIM"):
+        assert truncated not in said, said
+
+
+@pytest.mark.parametrize("model, defines", BROKEN)
+def test_the_mistake_breaks_the_claim(tmp_path, model, defines):
+    said = check(tmp_path, model, defines)
+    assert errors(said) == 1 and "assertion violated" in said, said
+
+
+def test_every_mistake_is_tried():
+    tried = {name for _, defines in BROKEN for name in defines.split() if name.startswith("BUG_")}
+    written = set()
+    for path in HERE.glob("*.pml"):
+        written |= set(re.findall(r"#\s*ifn?def (BUG_\w+)", path.read_text()))
+        written |= set(re.findall(r"defined\((BUG_\w+)\)", path.read_text()))
+    assert tried == written
