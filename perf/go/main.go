@@ -15,14 +15,16 @@ import (
 )
 
 var programs = map[string]func(n int) float64{
-	"fanout-buffered":   fanOutBuffered,
-	"fanout-unbuffered": fanOutUnbuffered,
-	"pingpong":          pingPong,
-	"contended":         contended,
-	"spawn-waitgroup":   spawnWaitGroup,
-	"spawn-handles":     spawnHandles,
-	"yield":             yield,
-	"memory-parked":     memoryParked,
+	"fanout-buffered":      fanOutBuffered,
+	"fanout-unbuffered":    fanOutUnbuffered,
+	"pingpong":             pingPong,
+	"contended-buffered":   contendedBuffered,
+	"contended-unbuffered": contendedUnbuffered,
+	"spawn-waitgroup":      spawnWaitGroup,
+	"spawn-handles":        spawnHandles,
+	"spawn-cold":           spawnWaitGroup,
+	"yield":                yield,
+	"memory-parked":        memoryParked,
 }
 
 func main() {

@@ -50,9 +50,9 @@ func pingPong(n int) float64 {
 	return each(start, n)
 }
 
-func contended(n int) float64 {
+func contended(n, slots int) float64 {
 	start := time.Now()
-	c := make(chan int, contendedSlots)
+	c := make(chan int, slots)
 	for range n {
 		go func() {
 			for i := range contendedItems {
@@ -68,6 +68,9 @@ func contended(n int) float64 {
 	check(sum, n*contendedItems*(contendedItems-1)/2)
 	return taken
 }
+
+func contendedBuffered(n int) float64   { return contended(n, contendedSlots) }
+func contendedUnbuffered(n int) float64 { return contended(n, 0) }
 
 func spawnWaitGroup(n int) float64 {
 	var wg sync.WaitGroup

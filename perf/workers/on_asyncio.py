@@ -62,9 +62,9 @@ async def produce(queue):
         await queue.put(i)
 
 
-async def contended(n):
+async def contended(n, slots):
     start = perf_counter_ns()
-    queue = asyncio.Queue(CONTENDED_SLOTS)
+    queue = asyncio.Queue(slots)
     tasks = [asyncio.create_task(produce(queue)) for _ in range(n)]
     total = 0
     for _ in range(len(tasks) * CONTENDED_ITEMS):
@@ -72,6 +72,14 @@ async def contended(n):
     taken = each(start, n * CONTENDED_ITEMS)
     check(total, n * CONTENDED_ITEMS * (CONTENDED_ITEMS - 1) // 2)
     return taken
+
+
+async def contended_buffered(n):
+    return await contended(n, CONTENDED_SLOTS)
+
+
+async def contended_unbuffered(n):
+    return await contended(n, 1)
 
 
 async def spawn_waitgroup(n):
@@ -130,7 +138,8 @@ if __name__ == "__main__":
         "fanout-buffered": fan_out_buffered,
         "fanout-unbuffered": fan_out_unbuffered,
         "pingpong": ping_pong,
-        "contended": contended,
+        "contended-buffered": contended_buffered,
+        "contended-unbuffered": contended_unbuffered,
         "spawn-waitgroup": spawn_waitgroup,
         "spawn-handles": spawn_handles,
         "yield": yield_in_turn,

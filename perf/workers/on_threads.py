@@ -69,10 +69,10 @@ def produce(q):
         q.put(i)
 
 
-def contended(n):
+def contended(n, slots):
     pool = pool_of(n)
     start = perf_counter_ns()
-    q = queue.Queue(CONTENDED_SLOTS)
+    q = queue.Queue(slots)
     for _ in range(n):
         pool.submit(produce, q)
     total = 0
@@ -81,6 +81,14 @@ def contended(n):
     taken = each(start, n * CONTENDED_ITEMS)
     check(total, n * CONTENDED_ITEMS * (CONTENDED_ITEMS - 1) // 2)
     return taken
+
+
+def contended_buffered(n):
+    return contended(n, CONTENDED_SLOTS)
+
+
+def contended_unbuffered(n):
+    return contended(n, 1)
 
 
 def spawn_waitgroup(n):
@@ -106,7 +114,8 @@ if __name__ == "__main__":
             "fanout-buffered": fan_out_buffered,
             "fanout-unbuffered": fan_out_unbuffered,
             "pingpong": ping_pong,
-            "contended": contended,
+            "contended-buffered": contended_buffered,
+            "contended-unbuffered": contended_unbuffered,
             "spawn-waitgroup": spawn_waitgroup,
             "spawn-handles": spawn_handles,
         },

@@ -1,0 +1,118 @@
+"""What gmpx promises of its speed and size, each bound a figure of one and the same run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+SPAWN = "spawn-waitgroup"
+SPAWN_SIZES = (1_000, 10_000, 100_000, 1_000_000)
+PARKED_BYTES = 6_800  # "6.8 KB", read strictly
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One bound.
+
+    Attributes:
+        text: what it says.
+        of: called with a look-up (case, n, rival) -> figure; returns what is bounded.
+        limit: the bound, a ratio unless a unit is given.
+        least: whether the limit is the least instead of the most.
+        by_round: whether `of` sees the figures of one round and its median over the rounds
+            counts; otherwise it sees the medians. A maximum needs the latter: that of noisy
+            figures is too large on average.
+    """
+
+    text: str
+    of: Callable
+    limit: float
+    unit: str = ""
+    least: bool = False
+    by_round: bool = True
+
+
+def ratio(case, n, over, under):
+    return lambda get: get(case, n, over) / get(case, n, under)
+
+
+def growth(get):
+    costs = [get(SPAWN, n, "gmpx") for n in SPAWN_SIZES]
+    return max(costs) / min(costs)
+
+
+def handle_cost(n):
+    return lambda get: get("spawn-handles", n, "gmpx") - get(SPAWN, n, "gmpx")
+
+
+def figure(case, n):
+    return lambda get: get(case, n, "gmpx")
+
+
+def all_bounds():
+    million = 1_000_000
+    yield Bound(f"{SPAWN} 1,000,000 (quiet machine)", figure(SPAWN, million), 150, "ns")
+    yield Bound(f"{SPAWN} 1,000,000: gmpx/Go", ratio(SPAWN, million, "gmpx", "Go"), 0.8)
+    yield Bound("spawn-cold 1,000,000 (quiet machine)", figure("spawn-cold", million), 150, "ns")
+    yield Bound("spawn-cold 1,000,000: gmpx/Go", ratio("spawn-cold", million, "gmpx", "Go"), 0.8)
+    for slow in ("asyncio", "threads"):
+        yield Bound(
+            f"{SPAWN} 1,000,000: {slow}/gmpx", ratio(SPAWN, million, slow, "gmpx"), 40, least=True
+        )
+    yield Bound(f"{SPAWN} 1,000 to 1,000,000: dearest/cheapest", growth, 1.3, by_round=False)
+    for n in (100_000, million):
+        yield Bound(f"spawn-handles less {SPAWN} {n:,}", handle_cost(n), 50, "ns")
+    for case in ("fanout-buffered", "fanout-unbuffered"):
+        for n in (10_000, 100_000):
+            yield Bound(f"{case} {n:,}: gmpx/Go", ratio(case, n, "gmpx", "Go"), 1.0)
+    yield Bound("yield: gmpx/floor", ratio("yield", 100_000, "gmpx", "floor"), 1.25)
+    for n in (10_000, 100_000):
+        yield Bound(f"pingpong {n:,}: gmpx/floor", ratio("pingpong", n, "gmpx", "floor"), 1.4)
+    for case in ("contended-buffered", "contended-unbuffered"):
+        for n in (10, 100):
+            yield Bound(f"{case} {n:,}: gmpx/Go", ratio(case, n, "gmpx", "Go"), 3.5)
+            yield Bound(
+                f"{case} {n:,}: asyncio/gmpx", ratio(case, n, "asyncio", "gmpx"), 10, least=True
+            )
+    yield Bound("memory-parked 100,000", figure("memory-parked", 100_000), PARKED_BYTES, "B")
+    yield Bound("memory-rounds 100,000: third/first", figure("memory-rounds", 100_000), 1.15)
+    yield Bound("memory-queued 1,000,000", figure("memory-queued", million), 200, "B")
+    yield Bound("memory-object", figure("memory-object", 1), 200, "B")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bound beside its figure; the figure is None where `missing` was not measured."""
+
+    bound: Bound
+    figure: float | None
+    missing: str = ""
+
+    @property
+    def word(self):
+        if self.figure is None:
+            return "not checked"
+        if self.bound.least:
+            return "ok" if self.figure >= self.bound.limit else "MISS"
+        return "ok" if self.figure <= self.bound.limit else "MISS"
+
+
+def judge(results):
+    """Returns a Verdict for each bound, from run.Results."""
+    return [judge_one(bound, results) for bound in all_bounds()]
+
+
+def judge_one(bound, results):
+    try:
+        if not bound.by_round:
+            return Verdict(bound, bound.of(lambda *key: median(results.figures(*key).values())))
+        used = []
+        # The first look tells which figures the bound takes.
+        bound.of(lambda *key: used.append(key) or median(results.figures(*key).values()))
+        turns = set.intersection(*(set(results.figures(*key)) for key in used))
+        if not turns:
+            return Verdict(bound, None, "round without a failure")
+        figures = [bound.of(lambda *key, t=turn: results.figures(*key)[t]) for turn in turns]
+        return Verdict(bound, median(figures))
+    except KeyError as error:
+        case, n, rival = error.args[0]
+        return Verdict(bound, None, f"{rival} in {case} {n:,}")

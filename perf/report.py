@@ -1,0 +1,102 @@
+"""The tables: rich's on a terminal that has it, plain text otherwise."""
+
+import sys
+from statistics import median
+
+
+def amount(value, unit=""):
+    """Returns a figure with three or four digits that count."""
+    digits = 0 if value >= 1000 else 1 if value >= 100 else 2
+    return f"{value:,.{digits}f} {unit}".rstrip()
+
+
+def show(title, columns, rows):
+    """Prints a table; `columns` are (heading, "<" or ">"), an empty row parts the groups."""
+    console = rich_console()
+    if console is None:
+        plain(title, columns, rows)
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading, side in columns:
+        table.add_column(heading, justify="left" if side == "<" else "right")
+    for row in rows:
+        if row:
+            # rich would read [..] as markup
+            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        else:
+            table.add_section()
+    console.print(table)
+
+
+def rich_console():
+    if not sys.stdout.isatty():
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console()
+
+
+def plain(title, columns, rows):
+    headings = [heading for heading, _ in columns]
+    full = [headings, *(row for row in rows if row)]
+    widths = [max(len(row[i]) for row in full) for i in range(len(columns))]
+
+    def line(row):
+        cells = (f"{cell:{side}{width}}" for cell, (_, side), width in zip(row, columns, widths))
+        return "  ".join(cells).rstrip()
+
+    print(title)
+    print(line(headings))
+    print("  ".join("-" * width for width in widths))
+    for row in rows:
+        print(line(row) if row else "")
+    print()
+
+
+def show_results(results):
+    rows = []
+    for case in results.cases:
+        name = case.name
+        for n in results.sizes(case):
+            size = f"{n:,}"
+            for rival in results.rivals_of(case):
+                own = case.size_for(rival, n)
+                label = rival if own == n else f"{rival} at {own:,}"
+                rows.append((name, size, label, *results_of(results, case, n, rival)))
+                name = size = ""
+        rows.append(())
+    columns = [("case", "<"), ("N", ">"), ("rival", "<"), ("median", ">")]
+    columns += [("min .. max", ">"), ("/ gmpx", ">")]
+    show("Figures (README.md says of what)", columns, rows[:-1])
+
+
+def results_of(results, case, n, rival):
+    """Returns the cells of median, spread and ratio, or why there are none."""
+    if results.key(case.name, n, rival) in results.failures:
+        return "failed", "", ""
+    try:
+        found = results.figures(case.name, n, rival)
+    except KeyError:
+        return "missing", "", ""
+    values = found.values()
+    spread = f"{amount(min(values))} .. {amount(max(values))}"
+    ratio = results.ratio(case, n, rival)
+    return amount(median(values), case.unit), spread, "" if ratio is None else amount(ratio)
+
+
+def show_verdicts(verdicts):
+    rows = []
+    for verdict in verdicts:
+        bound = verdict.bound
+        sign = ">=" if bound.least else "<="
+        limit = f"{sign} {amount(bound.limit, bound.unit)}"
+        if verdict.figure is None:
+            rows.append((bound.text, "", limit, f"not checked: no {verdict.missing}"))
+        else:
+            rows.append((bound.text, amount(verdict.figure, bound.unit), limit, verdict.word))
+    show("Bounds", [("of", "<"), ("figure", ">"), ("bound", ">"), ("", "<")], rows)
