@@ -68,10 +68,9 @@ cdef class Machine:
     def __dealloc__(self):
         # A foreign thread's: its thread state has been cleared. Workers free theirs themselves.
         cdef gm_m* m = self.m
-        if m != NULL:
-            self.m = NULL
-            m_end(m)
-        free(self.park)
+        self.m = NULL
+        if m == NULL or m_end(m):
+            free(self.park)
 
     @property
     def id(self):

@@ -182,7 +182,7 @@ def _after_fork_child():
         if g != me:
             all_unlink(g)
             g.flags |= GF_FORKED
-            g.park = NULL
+            forget_park(g)
             gm_store_u32_release(&g.status, G_DEAD)
             # its reference stays with the queues and greenlets that are forgotten with it
         g = next
@@ -203,6 +203,16 @@ def _after_fork_child():
         gm_lock_acquire(&sched.lock)
         acquire_p(m, pid_get())
         gm_lock_release(&sched.lock)
+
+
+cdef void forget_park(gm_g* g) noexcept:
+    # Its sudogs and timers stay where they are, in memory that nobody frees: wakers find an even
+    # word and drop them, so what a dead sender had to send is never received.
+    cdef uint64_t word
+    if g.park != NULL:
+        word = gm_load_u64_relaxed(&g.park.word)
+        gm_store_u64_relaxed(&g.park.word, word + (word & 1))
+        g.park = NULL
 
 
 cdef int adopt_m0(gm_m* m, gm_g* me) except -1:

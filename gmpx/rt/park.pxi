@@ -8,7 +8,8 @@
 #       publishes both to the owner.
 #   K3  A waker that comes between park_arm and the switch does no harm: only the owner M
 #       resumes the G, from its own scheduler, which it has not yet reached.
-#   K4  When gopark has returned, word is even: a stale sudog or timer can win nothing.
+#   K4  When gopark has returned, word is even: a stale sudog or timer can win nothing. The same
+#       goes for the parks that a fork's child forgets.
 #   K5  gl is the greenlet that is current when the G parks, which may be a child of the
 #       worker's made by user code. It is what is resumed.
 

@@ -89,12 +89,12 @@ cdef int m0_start(gm_m* m) except -1:
     return 0
 
 
-cdef void m_end(gm_m* m) noexcept:
-    # A foreign thread has ended, or M0 goes: its goroutine is over.
+cdef bint m_end(gm_m* m) noexcept:
+    # A foreign thread has ended, or M0 goes: its goroutine is over. False: leave all as it is.
     global gm_tls_m
     cdef PyObject* g = m.g_self
     if m.forgotten or os_getpid() != runtime_pid:
-        return                              # a child process: see rt/lifecycle.pxi
+        return False                        # a child process: see rt/lifecycle.pxi
     if gm_tls_m == m:
         gm_tls_m = NULL
     if g != NULL:
@@ -108,6 +108,7 @@ cdef void m_end(gm_m* m) noexcept:
     xdecref(m.ctx_snap)
     m.ctx_snap = NULL
     m_free(m)
+    return True
 
 
 # ---- how many Ps ---------------------------------------------------------------------------
