@@ -8,7 +8,7 @@
 #   N3  No wake-up is lost. Sleeper: note_clear (RMW), then looks for work, then sleeps.
 #       Waker: publishes work, then note_wakeup (RMW on the same word). Whichever RMW is second
 #       sees all before the first: either the waker finds 0 and posts, or the sleeper's look
-#       finds the work. (tests/model/park.pml checks the protocol around it.)
+#       finds the work. (tests/model/sleep.pml checks it.)
 
 from libc.stdio cimport fprintf, fflush, stderr
 
