@@ -201,7 +201,11 @@ def test_the_harness_catches(tsan, tmp_path, name):
     drivers = BROKEN[name][3]
     translate(tmp_path / "c", BROKEN[name])
     compile_harness(tmp_path / "c", 4, tmp_path)
-    status, output = drive(tsan, tmp_path, BROKEN_ITEMS, drivers, 1.0, 5.0)
+    # Threads that take turns on a busy machine collide seldom: a longer run finds them.
+    for items in (BROKEN_ITEMS, 10 * BROKEN_ITEMS, 100 * BROKEN_ITEMS):
+        status, output = drive(tsan, tmp_path, items, drivers, 1.0, 5.0 + items / 5000)
+        if status != 0:
+            break
     print(output[:2000])
     assert status != 0, f"seed {SEED}: {name} went unnoticed\n{output[-2000:]}"
     assert status in ("hang", 1, TSAN_EXIT) or "gmpx: fatal" in output, output[-2000:]
