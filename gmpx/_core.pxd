@@ -258,7 +258,6 @@ cdef struct gm_m:
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
     bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
     gm_u32 stop                 # shutdown: end the thread
-    bint forgotten              # GIL: its thread stayed in the parent process
     bint abandoned              # GIL: shutdown leaves a parked G behind on it
     PyObject* obj               # owned: the Machine
     gm_g* g_main                # M0 and foreign threads: the thread's own goroutine

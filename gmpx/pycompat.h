@@ -60,11 +60,9 @@ GM_INLINE int64_t gm_nanotime(void) {
          + (int64_t)(c.QuadPart % f.QuadPart) * 1000000000 / f.QuadPart;
 }
 GM_INLINE void gm_osyield(void) { SwitchToThread(); }
-GM_INLINE long gm_getpid(void) { return (long)GetCurrentProcessId(); }
 #else
 #  include <time.h>
 #  include <sched.h>
-#  include <unistd.h>
 /* Not inlined: its timespec would lie in the frame of each goroutine that parks. */
 __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     struct timespec t;
@@ -72,7 +70,6 @@ __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 GM_INLINE void gm_osyield(void) { sched_yield(); }
-GM_INLINE long gm_getpid(void) { return (long)getpid(); }
 #endif
 
 /* A clock read for a quarter of the price that may lag by a few milliseconds (Linux's tick). */
@@ -214,7 +211,6 @@ GM_INLINE int gm_context_untouched(PyObject *c, PyObject *base) {
  * frames that are no longer there. A worker's frame carries this guard: an unwind that
  * reaches it stops and sleeps for ever, as CPython 3.14 itself does. */
 #if defined(__GNUC__) && !defined(_WIN32)
-#  include <unistd.h>
 GM_INLINE void gm_unwind_stop(int *armed) {
     while (*armed) {
         pause();

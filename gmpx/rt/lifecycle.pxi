@@ -158,9 +158,8 @@ def _at_exit():
 def _after_fork_child():
     """_after_fork_child()
     Starts the runtime anew around the thread and the goroutine that forked."""
-    global allm, m0_machine, main_ident, gm_tls_m, runtime_pid
+    global allm, m0_machine, main_ident, gm_tls_m
     cdef gm_m* m = gm_tls_m
-    cdef gm_m* other = allm
     cdef gm_g* g
     cdef gm_g* next
     cdef gm_g* me = m.curg if m != NULL else NULL
@@ -169,12 +168,6 @@ def _after_fork_child():
     gm_lock_init(&sched.lock, RANK_SCHED)           # new ones: others may have waited for the old
     gm_lock_init(&timers.lock, RANK_TIMERS)
     main_ident = PyThread_get_thread_ident()
-    # The interpreter drops the other threads' Machines, before this (up to 3.11, when the pid tells
-    # that they are not to be touched) or after it.
-    while other != NULL:
-        other.forgotten = other != m
-        other = other.all_next
-    runtime_pid = os_getpid()
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head
     while g != NULL:

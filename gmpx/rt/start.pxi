@@ -47,7 +47,7 @@ cdef bint sys_finalizing() noexcept:
 
 
 cdef int start() except -1:
-    global empty_tuple, worker_callable, g0_callable, context_sharing, main_ident, runtime_pid
+    global empty_tuple, worker_callable, g0_callable, context_sharing, main_ident
     import atexit
     import os
     import threading
@@ -80,7 +80,6 @@ cdef int start() except -1:
         raise MemoryError()
     context_sharing = _probe_context()
     main_ident = threading.main_thread().ident
-    runtime_pid = os_getpid()
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork_child)

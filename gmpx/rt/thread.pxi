@@ -6,7 +6,6 @@
 # ends with it.
 
 cdef uint64_t main_ident = 0                # thread id of the main thread
-cdef long runtime_pid = 0                   # of the process that the runtime's state belongs to
 cdef PyObject* m0_machine = NULL            # owned: M0's Machine, once there is one
 
 
@@ -93,10 +92,11 @@ cdef bint m_end(gm_m* m) noexcept:
     # A foreign thread has ended, or M0 goes: its goroutine is over. False: leave all as it is.
     global gm_tls_m
     cdef PyObject* g = m.g_self
-    if m.forgotten or os_getpid() != runtime_pid:
-        return False                        # a child process: see rt/lifecycle.pxi
-    if gm_tls_m == m:
-        gm_tls_m = NULL
+    if gm_tls_m != m:
+        # Not the thread's own end: the interpreter drops what belongs to a thread that stayed in
+        # the parent of a fork, or that still sleeps on its note while the process exits.
+        return False
+    gm_tls_m = NULL
     if g != NULL:
         m.g_self = NULL
         all_unlink(G(g))
