@@ -143,7 +143,11 @@ def _at_exit():
         try:
             cancel_all(m, deadline)
         except TimeoutError:
-            pass
+            if interrupt_running() > 0:
+                try:
+                    cancel_all(m, gm_nanotime() + EXIT_STOP_NS)
+                except TimeoutError:
+                    pass
         try:
             stop_ms(m, max(deadline, gm_nanotime()) + EXIT_STOP_NS
                     if gm_load_u32_relaxed(&sched.nm) else deadline)
@@ -151,6 +155,27 @@ def _at_exit():
             pass
     except KeyboardInterrupt:
         pass                                # the user will not wait
+
+
+cdef int interrupt_running() except -1:
+    # Raises Cancelled in the Python code that still runs on other Ms. A thread that runs Python
+    # while the interpreter is taken down crashes it now and then (CPython's daemon threads do).
+    # Returns in how many.
+    cdef gm_m* m
+    cdef uint64_t idents[64]
+    cdef int i
+    cdef int n = 0
+    gm_lock_acquire(&sched.lock)
+    m = allm
+    while m != NULL and n < 64:
+        if m.kind == M_WORKER and m.curg != NULL:
+            idents[n] = m.ident
+            n += 1
+        m = m.all_next
+    gm_lock_release(&sched.lock)
+    for i in range(n):
+        PyThreadState_SetAsyncExc(idents[i], <PyObject*>Cancelled)
+    return n
 
 
 # ---- fork ----------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ cdef extern from "Python.h":
     void PyErr_SetNone(PyObject*) noexcept
     void PyErr_WriteUnraisable(PyObject*) noexcept
     int PyErr_CheckSignals() noexcept
+    int PyThreadState_SetAsyncExc(unsigned long, PyObject*) noexcept
     int PyErr_SetInterruptEx(int) noexcept
     void PyErr_SetString(PyObject*, const char*) noexcept
     PyObject* PyExc_TypeError

@@ -82,20 +82,24 @@ def test_a_finally_block_that_parks_for_ever_is_abandoned(child):
 
 
 def test_a_goroutine_in_an_endless_loop_on_another_m(child):
-    ends(
+    c = ends(
         child,
         """
     looping = threading.Event()
     def loop():
         looping.set()
-        while True:
-            pass
+        try:
+            while True:
+                time.monotonic()
+        finally:
+            os.write(1, b"left the loop\\n")
     gmpx.go(loop)
     assert looping.wait(20)
     sys.exit(7)
     """,
         7,
     )
+    assert "left the loop" in c.out
 
 
 def test_a_goroutine_blocked_in_a_c_call_on_another_m(child):
