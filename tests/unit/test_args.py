@@ -1,4 +1,4 @@
-"""Bad input: every function and every wait gets the error that the contract names, and the runtime goes on."""
+"""Bad input: each call gets the error that the contract names, and the runtime goes on."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Chan: rendezvous, buffer, close, who waits in which order, time-outs, foreign threads, references."""
+"""Chan: rendezvous, buffer, close, order of waiters, time-outs, foreign threads, references."""
 
 import gc
 import pickle
@@ -408,7 +408,8 @@ def test_threads_send_and_goroutines_receive(capacity, in_thread):
     threads = [in_thread(produce, k) for k in range(3)]
     for thread in threads:
         thread.value()
-    assert sorted(sum((g.result() for g in gs), [])) == [(k, i) for k in range(3) for i in range(100)]
+    got = sorted(sum((g.result() for g in gs), []))
+    assert got == [(k, i) for k in range(3) for i in range(100)]
 
 
 @pytest.mark.parametrize("capacity", [0, 3])
@@ -420,7 +421,8 @@ def test_goroutines_send_and_threads_receive(capacity, in_thread):
         wg.go(lambda k=k: [c.send((k, i)) for i in range(100)])
     wg.wait()
     c.close()
-    assert sorted(sum((t.value() for t in threads), [])) == [(k, i) for k in range(3) for i in range(100)]
+    got = sorted(sum((t.value() for t in threads), []))
+    assert got == [(k, i) for k in range(3) for i in range(100)]
 
 
 def test_threads_talk_to_threads_without_any_goroutine(in_thread):

@@ -1,4 +1,4 @@
-"""Chan's operations that do not wait, against a plain deque; waiters of both kinds against lists."""
+"""Chan's single operations, with waiters of both kinds, against plain deques."""
 
 from collections import deque
 

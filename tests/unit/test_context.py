@@ -1,4 +1,4 @@
-"""contextvars: what a goroutine inherits, that it is a copy, and that parking does not mix them up."""
+"""contextvars: what a goroutine inherits, that it is a copy, that parking mixes nothing up."""
 
 import contextvars
 import weakref

@@ -29,7 +29,8 @@ def test_map_is_the_builtin_map_as_a_list(limit):
     assert gmpx.map(square, range(50), limit=limit) == [n * n for n in range(50)]
     assert gmpx.map(pow, [2, 3, 4], (5, 2), limit=limit) == [32, 9], "the shortest ends it"
     assert gmpx.map(square, [], limit=limit) == []
-    assert gmpx.map(lambda *a: a, "ab", "cd", "ef", limit=limit) == [("a", "c", "e"), ("b", "d", "f")]
+    tuples = gmpx.map(lambda *a: a, "ab", "cd", "ef", limit=limit)
+    assert tuples == [("a", "c", "e"), ("b", "d", "f")]
     assert gmpx.map(square, iter([1, 2]), limit=limit) == [1, 4]
 
 

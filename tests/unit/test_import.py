@@ -38,7 +38,8 @@ def test_import_touches_no_signal_handler():
 def test_looking_around_starts_no_thread():
     assert run(
         "import gmpx, os, threading\n"
-        "gmpx.current(), gmpx.num_goroutine(), gmpx.goroutines(), gmpx.stats(), gmpx.Chan(1).send(1)\n"
+        "gmpx.current(), gmpx.num_goroutine(), gmpx.goroutines(), gmpx.stats()\n"
+        "gmpx.Chan(1).send(1)\n"
         "gmpx.gomaxprocs(), gmpx.gosched()\n"
         "print(gmpx.stats()['machines'], threading.active_count())"
     ) == "1 1"

@@ -1,4 +1,4 @@
-"""Ms: others run what main leaves standing, wake-ups cross threads; Machine and Processor are read-only."""
+"""Ms: they run what main leaves standing, wake-ups cross threads; Machine, Processor."""
 
 import sys
 import threading
@@ -188,7 +188,8 @@ def test_machine_properties_are_read_only(name):
 
 def test_a_machine_that_the_runtime_has_not_made_is_empty():
     m = gmpx.Machine.__new__(gmpx.Machine)
-    assert (m.id, m.p, m.curg, m.spinning, m.parked, m.idle_workers) == (-1, None, None, False, False, 0)
+    assert (m.id, m.p, m.curg, m.idle_workers) == (-1, None, None, 0)
+    assert not m.spinning and not m.parked
     assert repr(m) == "<Machine -1 p=None>"
 
 
