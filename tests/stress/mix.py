@@ -15,6 +15,7 @@ import gc
 import hashlib
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ import gmpx
 HANG_S = 60
 EPISODE_OPS = 4000
 BLOCK = bytes(64 * 1024)
+WARM_UP = 40  # episodes after which nothing may grow
+GROWTH_BLOCKS = 20  # allowed for each episode since then
 SHOWN = ("spawned", "parked", "stolen", "m_parks", "m_wakes", "machines")
 
 
@@ -77,6 +80,7 @@ class Episode:
         self.items = iter(range(10**9))
         self.started = self.ended = 0
         self.handles = []
+        self.victims = set()
 
     def pick(self, low, high):
         """A number from low to high, small ones likelier."""
@@ -199,6 +203,91 @@ class Episode:
             for g in handles:
                 check(g.result() == 0.1, "wrong result")
 
+    def wait_group(self, rng, chan):
+        """Counts by hand; several wait, some of them not to the end."""
+        wg, seen, waits = gmpx.WaitGroup(), [], rng.choice([None, None, 0.0005])
+        n = rng.randrange(1, 6)
+        wg.add(n)
+
+        def waiter():
+            try:
+                wg.wait(timeout=waits)
+            except TimeoutError:
+                return
+            check(len(seen) == n, "WaitGroup.wait returned early")
+
+        def counts(i):
+            if i % 2:
+                gmpx.gosched()
+            seen.append(i)
+            wg.done()
+
+        waiters = [gmpx.go(waiter) for _ in range(rng.randrange(3))]
+        for i in range(n):
+            gmpx.go(counts, i)
+        for g in waiters:
+            g.result()
+        wg.wait()
+        check(sorted(seen) == list(range(n)), "WaitGroup: a goroutine ran twice or never")
+
+    def join_another(self, rng, chan):
+        """Joins a party, which may be its own, not started, cancelled or long dead."""
+        g = rng.choice(self.handles)
+        try:
+            g.join(timeout=rng.choice([0, 0.0005, 0.002]))
+        except TimeoutError:
+            return
+        except RuntimeError:
+            check(g is gmpx.current(), "join refused")
+            return
+        check(g.done() and g.status == "dead", "join returned before the end")
+
+    def close(self, rng, chan):
+        if rng.random() < self.closing:
+            try:
+                chan.close()
+            except gmpx.ChannelClosed:
+                pass
+
+    def cancel_another(self, rng, chan):
+        if rng.random() < self.cancelling:
+            g = rng.choice(self.handles)
+            self.victims.add(g)  # before: it may end at once
+            g.cancel()
+
+    def resize(self, rng, chan):
+        if self.procs is None and rng.random() < 0.02:
+            gmpx.gomaxprocs(rng.choice([1, 2, 3, 5, 40]))
+
+    def fork(self, rng, chan):
+        if not hasattr(os, "fork") or rng.random() > 0.004:
+            return
+        pid = os.fork()
+        if pid:
+            check(os.waitpid(pid, 0)[1] == 0, "a forked child failed")
+            return
+        status = 1
+        try:
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
+            check(gmpx.num_goroutine() == 1, "the child has goroutines of the parent")
+            for c in self.chans:  # where the parent's goroutines wait
+                try:
+                    while True:
+                        c.recv_nowait()
+                except (gmpx.WouldBlock, gmpx.ChannelClosed):
+                    pass
+                if not c.closed:
+                    gmpx.go(c.send, pid)
+                    check(c.recv(timeout=HANG_S) == pid, "the child received something else")
+            check(gmpx.map(abs, range(-20, 0)) == list(range(20, 0, -1)), "map in a child")
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
     def collect(self, rng, chan):
         if rng.random() < 0.05:
             gc.collect()
@@ -221,7 +310,8 @@ class Episode:
         + [receive] * 6
         + [lock] * 2
         + [spawn_and_join, cancel_child, fan, sleep, compute, block]
-        + [collect, child_greenlet, yield_]
+        + [collect, child_greenlet, yield_, wait_group, join_another]
+        + [close, cancel_another, resize, fork]
     )
 
     def party(self, seed, operations):
@@ -233,7 +323,7 @@ class Episode:
         finally:
             self.ended += 1
 
-    FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep]
+    FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -258,22 +348,32 @@ class Episode:
         for _ in range(rng.choice([0, 0, 1, 3])):
             args = (rng.random(), each, errors)
             threads.append(threading.Thread(target=self.foreign, args=args))
-        for thread in threads:
-            thread.start()
+        self.closing = rng.choice([0, 0, 0, 0.05])
+        self.cancelling = rng.choice([0, 0, 0.01, 0.1])
+        self.signals = 0
+        ticking = hasattr(signal, "setitimer") and rng.random() < 0.2
+        if ticking:
+            signal.signal(signal.SIGALRM, self.on_signal)
+            signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
         for _ in range(parties):
             self.handles.append(self.gate.go(self.party, rng.random(), each))
-        victims = [g for g in self.handles if rng.random() < 0.05]
-        for g in victims:
-            gmpx.gosched()
-            g.cancel()
+        for thread in threads:
+            thread.start()
+        for g in self.handles:
+            if rng.random() < 0.05:
+                self.victims.add(g)
+                gmpx.gosched()
+                g.cancel()
         if rng.random() < 0.3:
             gmpx.sleep(0.002)
             gmpx.gomaxprocs(rng.choice([1, 2, 4]))
         self.drain(rng, threads)
+        if ticking:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         check(not errors, f"a foreign thread failed: {errors[:1]!r}")
         for g in self.handles:
             error = g.exception()
-            if error is not None and not (g in victims and isinstance(error, gmpx.Cancelled)):
+            if error is not None and not (g in self.victims and isinstance(error, gmpx.Cancelled)):
                 raise error
         os.close(self.pipe)
         os.close(reader)
@@ -284,7 +384,16 @@ class Episode:
         self.ledger.settle(left_over)
         for mutex in self.mutexes:
             check(not mutex.locked(), "a Mutex is left locked")
+        check(self.ended == self.started <= parties, "a party ran twice or did not end")
+        check(self.started >= parties - len(self.victims), "a party never ran")
+        self.gate.wait(timeout=HANG_S)
         self.counters(before, counted)
+        if rng.random() < 0.05:
+            gmpx.shutdown()  # the next episode starts the runtime anew
+
+    def on_signal(self, signum, frame):
+        self.signals += 1
+        gmpx.go(int)
 
     def drain(self, rng, threads):
         """Feeds and empties the channels until all have ended, then closes them.
@@ -301,7 +410,7 @@ class Episode:
                     self.feed(chan)
                 try:
                     self.ledger.received.append(chan.recv_nowait())
-                except gmpx.WouldBlock:
+                except (gmpx.WouldBlock, gmpx.ChannelClosed):
                     pass
             if rng.random() < 0.02:
                 time.sleep(0.007)  # the main thread stands still: others run what it has queued
@@ -310,13 +419,14 @@ class Episode:
         for thread in threads:
             thread.join()
         for chan in self.chans:
-            chan.close()
+            if not chan.closed:
+                chan.close()
 
     def feed(self, chan):
         item = next(self.items)
         try:
             chan.send_nowait(item)
-        except gmpx.WouldBlock:
+        except (gmpx.WouldBlock, gmpx.ChannelClosed):
             self.ledger.kept.append(item)
         else:
             self.ledger.sent.append(item)
@@ -347,6 +457,11 @@ def watchdog(state):
             os._exit(3)
 
 
+def blocks():
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
@@ -362,6 +477,7 @@ def main():
     state = {"since": time.monotonic(), "what": ""}
     threading.Thread(target=watchdog, args=(state,), daemon=True).start()
     end = time.monotonic() + options.seconds
+    warm = 0
     number = options.episode if options.episode is not None else 0
     while True:
         what = f"--seed {options.seed} --episode {number}"
@@ -377,8 +493,15 @@ def main():
             print(f"FAILED: {what}", file=sys.stderr, flush=True)
             raise
         number += 1
+        if number == WARM_UP:
+            warm = blocks()
         if options.episode is not None or time.monotonic() >= end:
             break
+    unread.clear()
+    if number >= 4 * WARM_UP and options.episode is None:
+        grown = (blocks() - warm) / (number - WARM_UP)
+        print(f"{grown:.1f} memory blocks more for each episode")
+        check(grown < GROWTH_BLOCKS, "memory grows")
     sums = gmpx.stats()
     print(f"{number} episodes, nothing lost:", *(f"{key} {sums[key]}" for key in SHOWN))
 

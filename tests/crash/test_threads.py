@@ -1,0 +1,166 @@
+"""Threads that come and go, that cannot be had, that trace; signals that keep coming."""
+
+import sys
+
+import pytest
+
+
+def test_foreign_threads_come_and_go(child):
+    child("""
+        import threading, gmpx
+        N = 1500
+        c, base = gmpx.Chan(), gmpx.num_goroutine()
+        failed = []
+        def foreign(i):
+            try:
+                c.send(i)
+                assert gmpx.go(lambda: i).result() == i
+                assert gmpx.current().id > 1
+            except BaseException as e:
+                failed.append(e)
+        def starts():
+            threads = []
+            for i in range(N):
+                threads.append(threading.Thread(target=foreign, args=(i,)))
+                threads[-1].start()
+                if len(threads) > 20: threads.pop(0).join()
+            for thread in threads: thread.join()
+        starter = threading.Thread(target=starts)
+        starter.start()
+        assert sorted(c.recv() for _ in range(N)) == list(range(N))
+        while starter.is_alive():
+            gmpx.sleep(0.001)
+        assert not failed, failed
+        assert gmpx.num_goroutine() == base, gmpx.goroutines()
+    """).end(0)
+
+
+def test_a_foreign_thread_first_and_main_last(child):
+    child("""
+        import threading, gmpx
+        found = []
+        def foreign():
+            c = gmpx.Chan()
+            g = gmpx.go(lambda: c.send(threading.get_ident()))
+            found.append(c.recv(timeout=20) != threading.get_ident())
+            found.append(gmpx.map(abs, [-1, 2]))
+        thread = threading.Thread(target=foreign)
+        thread.start(); thread.join()
+        assert found == [True, [1, 2]], found
+        assert gmpx.go(int).result() == 0
+    """).end(0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm")
+def test_no_thread_can_be_had(child):
+    child("""
+        import resource, threading, time, gmpx
+        def pages():
+            with open("/proc/self/statm") as f: return int(f.read().split()[0])
+        gmpx.go(int).join()
+        free = resource.RLIM_INFINITY
+        room = pages() * resource.getpagesize() + (6 << 20)     # less than a thread's stack
+        resource.setrlimit(resource.RLIMIT_AS, (room, free))
+        ran = []
+        for i in range(100): gmpx.go(ran.append, i)
+        time.sleep(0.1)                         # would be other Ms' turn
+        gmpx.sleep(0.001)
+        assert ran == list(range(100))
+        c = gmpx.Chan()
+        gs = [gmpx.go(c.recv) for _ in range(5)]
+        for i in range(5): c.send(i)
+        assert sorted(g.result() for g in gs) == list(range(5))
+        resource.setrlimit(resource.RLIMIT_AS, (free, free))
+        ev = threading.Event()
+        gmpx.go(ev.set)
+        assert ev.wait(20)                      # now one can
+    """).end(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="setitimer")
+def test_a_python_handler_runs_two_thousand_times_a_second(child):
+    child("""
+        import hashlib, signal, gmpx
+        count, ran, out = [0], [], []
+        def handler(signum, frame):
+            count[0] += 1
+            gmpx.go(ran.append, 1)              # on whichever goroutine main's thread is on
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        c, block = gmpx.Chan(), bytes(1 << 14)
+        def produce(k):
+            for i in range(2000): c.send((k, i))
+        def consume():
+            for item in c: out.append(item)
+        def compute():
+            for _ in range(200):
+                hashlib.sha256(block).digest(); gmpx.sleep(0.0002)
+        consumers = [gmpx.go(consume) for _ in range(3)]
+        busy = [gmpx.go(produce, k) for k in range(3)] + [gmpx.go(compute) for _ in range(4)]
+        for g in busy: g.result()
+        c.close()
+        for g in consumers: g.result()
+        gmpx.sleep(0.05)                        # main parked, its thread idle
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        while gmpx.num_goroutine() > 1: gmpx.sleep(0.001)
+        assert sorted(out) == [(k, i) for k in range(3) for i in range(2000)]
+        assert len(ran) == count[0] > 20, (len(ran), count)
+    """).end(0)
+
+
+def test_new_ms_honour_setprofile(child):
+    child("""
+        import threading, gmpx
+        main, seen = threading.get_ident(), set()
+        def profiler(frame, event, arg):
+            if frame.f_code.co_name == "body" and threading.get_ident() != main:
+                seen.add(event)
+        threading.setprofile(profiler)
+        begun = threading.Event()
+        def body():
+            begun.set()
+        g = gmpx.go(body)
+        assert begun.wait(20)                   # the main thread stands: another M runs it
+        g.join()
+        assert {"call", "return"} <= seen, seen
+    """).end(0)
+
+
+def test_a_trace_function_on_the_main_thread_survives_switches(child):
+    child("""
+        import sys, gmpx
+        lines = []
+        def tracer(frame, event, arg):
+            if frame.f_code.co_name in ("traced", "untold"):
+                lines.append((frame.f_code.co_name, event))
+            return tracer
+        c = gmpx.Chan()
+        def untold():
+            c.recv()
+        def traced():
+            x = 1
+            gmpx.gosched()
+            return x
+        g = gmpx.go(untold)
+        gmpx.gosched()
+        sys.settrace(tracer)
+        traced()
+        c.send(1)
+        sys.settrace(None)
+        g.join()
+        assert ("traced", "return") in lines, lines
+    """).end(0)
+
+
+def test_a_bad_number_of_processors_in_the_environment(child):
+    child("""
+        import os, gmpx
+        for _ in range(3):
+            try: gmpx.go(int)
+            except ValueError as e: assert "GMPX_MAXPROCS" in str(e)
+            else: raise AssertionError
+        os.environ["GMPX_MAXPROCS"] = "2"
+        assert gmpx.go(int).result() == 0
+        assert gmpx.gomaxprocs() == 2
+        assert gmpx.goroutines() == [gmpx.current()], gmpx.goroutines()
+    """, GMPX_MAXPROCS="0").end(0)
