@@ -245,7 +245,7 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     memset(&m.ready, 0, sizeof(m.ready))
     memset(&m.yielded, 0, sizeof(m.yielded))
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
-    m.blocked = m.pwaiting = m.spinning = False
+    m.blocked = m.pwaiting = m.spinning = m.yield_waiting = False
     gm_store_u32_relaxed(&m.stop, 0)
     m.all_next = m.all_prev = NULL
     allm = m

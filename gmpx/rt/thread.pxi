@@ -18,6 +18,8 @@ cdef gm_m* m_of_new_thread() except NULL:
     cdef PyObject* here = NULL
     if sys_finalizing():
         raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
+    if gm_load_u32_relaxed(&sched.nallp) == 0:
+        procresize(default_procs())
     obj.park = <gm_park*>calloc(1, sizeof(gm_park))
     m = m_alloc(M_MAIN if main else M_FOREIGN)
     if m == NULL or obj.park == NULL:
@@ -79,8 +81,6 @@ cdef int m0_start(gm_m* m) except -1:
     m.g_main.park.home = root               # kept: it lives as long as the thread
     if m.g0 == NULL:
         raise MemoryError()
-    if gm_load_u32_relaxed(&sched.nallp) == 0:
-        procresize(default_procs())
     gm_lock_acquire(&sched.lock)
     acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
     gm_lock_release(&sched.lock)
@@ -154,8 +154,6 @@ def gomaxprocs(n=None):
     cdef uint32_t before
     cdef Py_ssize_t want
     getm()
-    if gm_load_u32_relaxed(&sched.nallp) == 0:      # a foreign thread came first
-        procresize(default_procs())
     before = gm_load_u32_relaxed(&sched.nprocs)
     if n is None:
         return before
