@@ -34,7 +34,8 @@ cdef extern from "pythread.h" nogil:
 # A goroutine's status. Owner, queue and legal successors:
 #   IDLE      free list or a test; no queue but gfree. -> RUNNABLE (newproc1)
 #   RUNNABLE  fresh (park NULL): a ring or the global queue, any M may take it.
-#             started (park set): readynext, ready, yielded or inbox of its own M. -> RUNNING (execute)
+#             started (park set): readynext, ready, yielded or inbox of its own M.
+#             -> RUNNING (execute)
 #   RUNNING   curg of its M; no queue.  -> WAITING (gopark), RUNNABLE (gosched), DEAD (goexit0)
 #   WAITING   on the wait queues and timers that its park's sudogs and timer name.
 #             -> RUNNABLE (goready, by the one waker that won the park word)
@@ -51,7 +52,7 @@ cdef enum:
 
 cdef enum:                      # gm_g.flags, written by the owner only
     GF_KWARGS = 1               # args is (tuple, dict)
-    GF_SYSTEM = 2               # main or a foreign thread's: not counted, never cancelled by shutdown
+    GF_SYSTEM = 2               # main or a foreign thread's: never cancelled by shutdown
     GF_FAILED = 4               # ended with an exception: result is a _Failure
     GF_CANCELLED = 8            # asked to stop before it started: never runs
     GF_FORKED = 16              # was alive in the parent when this process was forked

@@ -100,3 +100,33 @@ def _gfree_len(Processor p not None):
 
 cdef object goroutine_or_none(gm_g* g):
     return None if g == NULL else <object>OBJ(g)
+
+
+def _processors():
+    """_processors()
+    Every P there is, spares included, by id."""
+    getm()
+    return list(processors)
+
+
+def _machines():
+    """_machines()
+    M0 and the worker Ms that live."""
+    cdef gm_m* m
+    cdef Py_ssize_t i
+    cdef list found
+    getm()
+    # no allocation under the lock
+    found = [None] * <Py_ssize_t>gm_load_u64_relaxed(&next_mid)
+    i = 0
+    gm_lock_acquire(&sched.lock)
+    m = allm
+    while m != NULL and i < len(found):
+        if m.obj != NULL and m.kind != M_FOREIGN:
+            incref(m.obj)
+            decref(list_get(<PyObject*>found, i))
+            list_set(<PyObject*>found, i, m.obj)
+            i += 1
+        m = m.all_next
+    gm_lock_release(&sched.lock)
+    return [x for x in found if x is not None]

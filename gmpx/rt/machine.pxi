@@ -71,7 +71,8 @@ cdef gm_p* spare_p() noexcept nogil:
     # A P beyond gomaxprocs that nobody holds (M2).
     cdef uint32_t i
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
-        if gm_load_u32_relaxed(&allp[i].status) == P_DEAD and gm_load_ptr_relaxed(&allp[i].m) == NULL:
+        if (gm_load_u32_relaxed(&allp[i].status) == P_DEAD
+                and gm_load_ptr_relaxed(&allp[i].m) == NULL):
             return allp[i]
     fatal("spare_p: more Ms than Ps")
     return NULL

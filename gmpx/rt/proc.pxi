@@ -63,10 +63,11 @@ cdef inline gm_g* schedule(gm_m* m, gm_worker* w) noexcept:
         if m.p == NULL:
             return find_runnable(m, w)
         p = m.p
-    if gm_unlikely(gm_load_i64_relaxed(&timers.next_when) != INT64_MAX):
-        timers_check(m, tick)
+    # First what others have woken, so that later timers do not overtake it.
     if gm_unlikely(gm_load_ptr_relaxed(&m.inbox) != NULL):     # a hint; the drain acquires
         inbox_drain(&m.inbox, &m.ready)
+    if gm_unlikely(gm_load_i64_relaxed(&timers.next_when) != INT64_MAX):
+        timers_check(m, tick)
     g = local_next(m, p, w)
     if gm_likely(g != NULL):
         return g
@@ -228,10 +229,10 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
     # signal, a stop or the poller's housekeeping.
     cdef int r
     while True:
-        if gm_load_i64_relaxed(&timers.next_when) != INT64_MAX:
-            timers_run(m, gm_nanotime())
         if not inbox_empty(&m.inbox):
             inbox_drain(&m.inbox, &m.ready)
+        if gm_load_i64_relaxed(&timers.next_when) != INT64_MAX:
+            timers_run(m, gm_nanotime())
         if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
             spin_end(m)
             if m.p == NULL:

@@ -81,13 +81,13 @@ cdef inline gm_g* runq_get(gm_p* p) noexcept nogil:
 
 
 cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at, uint32_t most) noexcept nogil:
-    # Takes half of p's ring, rounded up, but at most `most`, into `into`'s slots from index `at` on, which its
-    # owner (the caller) has not yet published. Returns how many.
+    # Takes half of p's ring, rounded up, but at most `most`, into `into`'s slots from index `at`
+    # on, which its owner (the caller) has not yet published. Returns how many.
     cdef uint32_t h, t, n, i
     cdef gm_g* g
     while True:
         h = gm_load_u32_acquire(&p.runq_head)   # pairs with other takers
-        t = gm_load_u32_acquire(&p.runq_tail)   # pairs with the release in runq_put: slots are written
+        t = gm_load_u32_acquire(&p.runq_tail)    # pairs with the release in runq_put
         n = t - h
         n -= n // 2
         if n == 0:
@@ -103,9 +103,9 @@ cdef uint32_t runq_grab(gm_p* p, gm_p* into, uint32_t at, uint32_t most) noexcep
 
 
 cdef gm_g* runq_steal(gm_p* p, gm_p* victim, uint32_t most, uint32_t* taken) noexcept nogil:
-    # Steals half of victim's ring, at most `most`, for p, whose ring is empty (its owner, the caller, found it
-    # so). Returns the oldest to run; the others are in p's ring. Go runs the newest; the
-    # oldest keeps stolen work in the order of its spawns.
+    # Steals half of victim's ring, at most `most`, for p, whose ring is empty (its owner, the
+    # caller, found it so). Returns the oldest to run; the others are in p's ring. Go runs the
+    # newest; the oldest keeps stolen work in the order of its spawns.
     cdef uint32_t t = gm_load_u32_relaxed(&p.runq_tail)     # our own (R1)
     # The oldest goes to slot t - 1, outside [head, tail): it is never published.
     cdef uint32_t n = runq_grab(victim, p, t - 1, most)

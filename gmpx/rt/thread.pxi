@@ -124,7 +124,8 @@ cdef uint32_t default_procs() except 0:
                 raise ValueError
             return n
         except ValueError:
-            raise ValueError(f"GMPX_MAXPROCS must be an int from 1 to {MAX_PROCS}: {text!r}") from None
+            raise ValueError(
+                f"GMPX_MAXPROCS must be an int from 1 to {MAX_PROCS}: {text!r}") from None
     try:
         n = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):

@@ -146,7 +146,7 @@ cdef PyObject* none_ref() noexcept:
 cdef void worker_free(gm_worker* w) noexcept:
     context_leave(w)
     w.park.m.nworkers -= 1
-    xdecref(w.park.home)                               # the caller's frames still hold the greenlet
+    xdecref(w.park.home)                        # the caller's frames hold it too
     PyMem_Free(w)
 
 
@@ -171,7 +171,7 @@ cdef void g0_loop(gm_m* m) noexcept:
     cdef gm_g* g
     cdef gm_worker* w
     while True:
-        while gm_unlikely(m.curg != NULL):      # not the scheduler: who has control has set curg NULL
+        while gm_unlikely(m.curg != NULL):      # not from the scheduler, which sets it NULL
             throw_back(m)
         if m.reap > 0:
             reap_workers(m)

@@ -1,4 +1,4 @@
-"""A P's ring, one operation at a time: FIFO, overflow, stealing, conservation (rt/runq.pxi, R1-R5)."""
+"""A P's ring, one operation at a time: FIFO, overflow, stealing, conservation (R1-R5)."""
 
 import pytest
 
