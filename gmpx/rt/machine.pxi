@@ -247,11 +247,10 @@ cdef bint nextp_of_someone(gm_p* p) noexcept nogil:
 
 
 cdef int new_p() except -1:
+    cdef Processor obj = Processor.__new__(Processor)     # first: a finalizer may make Ps, too
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nallp)
-    cdef Processor obj
     if n >= MAX_PROCS + 1 + SPARES:
         raise RuntimeError("too many processors")
-    obj = Processor.__new__(Processor)
     obj.p.id = n
     processors.append(obj)                  # keeps it for good
     allp[n] = obj.p
@@ -350,13 +349,14 @@ cdef void m_start(void* arg) noexcept nogil:
 cdef void m_loop(gm_m* m) noexcept:
     # On the thread's root greenlet, which is this M's g0.
     cdef Machine obj
-    cdef PyObject* me = greenlet_current()
+    cdef PyObject* me
+    m.ident = PyThread_get_thread_ident()       # before all that allocates: finalizers may call go
+    m.ts = PyThreadState_Get()
+    me = greenlet_current()
     if me == NULL:
         PyErr_Clear()
         return
     m.g0 = me
-    m.ident = PyThread_get_thread_ident()
-    m.ts = PyThreadState_Get()
     obj = Machine.__new__(Machine)
     obj.m = m
     m.obj = <PyObject*>obj

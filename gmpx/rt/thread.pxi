@@ -10,16 +10,27 @@ cdef PyObject* m0_machine = NULL            # owned: M0's Machine, once there is
 
 
 cdef gm_m* m_of_new_thread() except NULL:
+    # All that allocates comes first: a finalizer that the collector runs then may call gmpx, and
+    # be the first of this thread.
     global gm_tls_m, m0_machine
     cdef bint main = PyThread_get_thread_ident() == main_ident
-    cdef Machine obj = Machine.__new__(Machine)
-    cdef Goroutine g = Goroutine.__new__(Goroutine)
+    cdef Machine obj
+    cdef Goroutine g
+    cdef object root, g0
+    cdef dict keeper
     cdef gm_m* m
-    cdef PyObject* here = NULL
     if sys_finalizing():
         raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
     if gm_load_u32_relaxed(&sched.nallp) == 0:
         procresize(default_procs())
+    obj = Machine.__new__(Machine)
+    g = Goroutine.__new__(Goroutine)
+    g.name = "main" if main else "thread " + thread_name()
+    root = root_greenlet() if main else None
+    g0 = new_g0(root) if main else None
+    keeper = None if main else thread_state_dict()
+    if gm_tls_m != NULL:
+        return gm_tls_m
     obj.park = <gm_park*>calloc(1, sizeof(gm_park))
     m = m_alloc(M_MAIN if main else M_FOREIGN)
     if m == NULL or obj.park == NULL:
@@ -40,15 +51,18 @@ cdef gm_m* m_of_new_thread() except NULL:
     g.g.park = obj.park
     g.g.goid = 1 if main else gm_fetch_add_u64_relaxed(&sched.goid, 1)
     gm_store_u32_relaxed(&g.g.status, G_RUNNING)
-    g.name = "main" if main else "thread " + thread_name()
     all_link(&g.g)
-    if main:
-        Py_INCREF(obj)
-        m0_machine = <PyObject*>obj
-        m0_start(m)
-    else:
-        thread_state_dict()["gmpx.machine"] = obj       # ends with the thread
     gm_tls_m = m
+    if not main:
+        keeper["gmpx.machine"] = obj        # ends with the thread
+        return m
+    m0_machine = own(obj)
+    m.g0 = own(g0)
+    m.g_main.park.home = own(root)          # kept: it lives as long as the thread
+    gm_lock_acquire(&sched.lock)
+    acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
+    gm_lock_release(&sched.lock)
+    sigint_install()
     return m
 
 
@@ -66,26 +80,27 @@ cdef dict thread_state_dict():
     return <dict><object>d
 
 
-cdef int m0_start(gm_m* m) except -1:
-    # On the main thread: a P, a g0, the SIGINT handler.
+cdef object root_greenlet():
+    # The thread's own, from which g0 hangs.
     cdef PyObject* up
     cdef PyObject* root = greenlet_current()
-    while root != NULL:                     # g0 hangs from the thread's root greenlet
+    if root == NULL:
+        raise MemoryError()
+    while True:
         up = greenlet_parent(root)
         if up == NULL:
             break
         decref(root)
         root = up
     PyErr_Clear()
-    m.g0 = greenlet_new(g0_callable, root)
-    m.g_main.park.home = root               # kept: it lives as long as the thread
-    if m.g0 == NULL:
+    return take_ref(root)
+
+
+cdef object new_g0(object root):
+    cdef PyObject* g0 = greenlet_new(g0_callable, <PyObject*>root)
+    if g0 == NULL:
         raise MemoryError()
-    gm_lock_acquire(&sched.lock)
-    acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
-    gm_lock_release(&sched.lock)
-    sigint_install()
-    return 0
+    return take_ref(g0)
 
 
 cdef bint m_end(gm_m* m) noexcept:

@@ -15,7 +15,10 @@ PATIENCE = 60
 
 class Child:
     def __init__(self, source, argv=(), env=None):
-        command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(source), *argv]
+        command = [sys.executable, "-X", "faulthandler"]
+        # 3.12 and later warn of every fork in a process with threads
+        command += ["-W", "ignore:This process:DeprecationWarning"]
+        command += ["-c", textwrap.dedent(source), *argv]
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             command,

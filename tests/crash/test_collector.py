@@ -119,3 +119,32 @@ def test_cycles_through_dead_handles_are_freed(child):
         alive = [i for i, r in enumerate(refs) if r() is not None]
         assert not alive, alive
     """).end(0)
+
+
+def test_a_collection_in_a_threads_first_call(child):
+    child("""
+        import gc, threading, gmpx
+        ran = []
+        gc.callbacks.append(lambda phase, info: gmpx.go(ran.append, 1).join())
+        class Cycle:
+            def __init__(self): self.me = self
+            def __del__(self): gmpx.go(ran.append, 2)
+        gc.set_threshold(1, 1, 1)
+        Cycle()
+        c = gmpx.Chan(1)
+        gmpx.go(c.send, 5)
+        assert c.recv() == 5
+        def foreign():
+            Cycle()
+            gmpx.go(c.send, 6)
+        for _ in range(20):
+            thread = threading.Thread(target=foreign)
+            thread.start(); thread.join()
+            assert c.recv() == 6
+        gc.callbacks.clear()
+        gc.set_threshold(700, 10, 10)
+        while gmpx.num_goroutine() > 1:
+            gmpx.sleep(0.001)
+        assert [g.name for g in gmpx.goroutines()] == ["main"]
+        assert ran
+    """).end(0)
