@@ -149,6 +149,8 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
         gq_put(&m.ready, gq_get(&m.yielded))
     m.yield_waiting = m.yielded.head != NULL
     m.yield_takes_seen = m.yield_takes
+    if m.kind == M_MAIN:
+        check_signals(m)
     if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
         if m.p == NULL:
@@ -181,8 +183,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     m.housekeep_at = INT64_MAX
     while True:
         if m.kind == M_MAIN:
-            if m.interrupt != NULL:
-                interrupt_main(m)
+            check_signals(m)            # goroutines that are C functions do not look
         elif gm_load_u32_relaxed(&m.stop):
             return NULL
         if m.p != NULL:
@@ -205,8 +206,6 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         if g != NULL:
             return g
         if why == WORK_HOUSEKEEP:
-            if m.kind == M_MAIN:
-                check_signals(m)
             if gm_nanotime() >= m.housekeep_at:
                 m.housekeep_at = INT64_MAX
                 trim_workers(m)

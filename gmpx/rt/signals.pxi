@@ -8,6 +8,8 @@
 # When the main goroutine's wait has already completed it keeps its value, and the signal is
 # raised again once it runs (m.resignal).
 #
+# The scheduler looks for signals itself, too: goroutines that are C functions run no bytecode.
+#
 # A handler of the user's own is left alone. What it raises while no G runs is brought to the
 # main goroutine's park in the same way.
 

@@ -43,7 +43,9 @@ def test_five_million_spawns_leave_nothing(child):
         run(5_000_000)
         assert blocks() - before < 500, blocks() - before
         assert resident() - pages < 4_000_000, resident() - pages
-        assert sys.getrefcount(noop) < 10 and sys.getrefcount(one) < 10
+        import sysconfig
+        if not sysconfig.get_config_var("Py_GIL_DISABLED"):     # there functions' counts are deferred
+            assert sys.getrefcount(noop) < 10 and sys.getrefcount(one) < 10
     """).end(0)
 
 

@@ -76,6 +76,21 @@ def test_main_parked_and_its_thread_running_another(child, other):
     """).end(0)
 
 
+def test_main_parked_and_its_thread_running_c_functions_only(child):
+    # No bytecode runs on the main thread, so only the scheduler can see the signal.
+    child(SETUP + """
+    from collections import deque
+    a, b = gmpx.Chan(), gmpx.Chan()
+    def pump(source, sink):
+        return map(sink.send, iter(source.recv, None))
+    gmpx.go(deque, pump(a, b), 0)               # two C loops hand an item round for ever
+    gmpx.go(deque, pump(b, a), 0)
+    gmpx.go(a.send, 1)
+    for _ in range(3):
+        expect(never.recv)
+    """).end(0)
+
+
 def test_main_running_python(child):
     child(SETUP + """
     gmpx.go(never.recv); gmpx.gosched()
