@@ -1,74 +1,82 @@
-"""perf/run.py from the outside: it runs, tabulates, and names what is missing. No times."""
+"""Smoke test of perf/run.py at tiny sizes: that it works, never how fast anything is."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PERF = Path(__file__).resolve().parents[2] / "perf"
+RUN = Path(__file__).resolve().parents[2] / "perf" / "run.py"
+TINY = 40
 
 
-def run(*arguments, env=None):
-    command = [sys.executable, str(PERF / "run.py"), *arguments]
+def perf_run(*options, timeout=100):
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=100, env=os.environ | (env or {})
+        [sys.executable, str(RUN), *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 
-def test_every_program_of_gmpx_and_asyncio_gives_its_figures(tmp_path):
-    out = tmp_path / "out.json"
-    done = run(
-        *("--quick", "--rounds", "1", "--at-most", "50", "--seed", "3"),
-        *("--rival", "asyncio", "--json", str(out)),
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """One run of every case against asyncio: (finished process, its JSON)."""
+    file = tmp_path_factory.mktemp("perf") / "run.json"
+    size = ("--quick", "--rounds", 1, "--at-most", TINY)
+    done = perf_run(*size, "--rival", "asyncio", "--seed", 7, "--targets", "--json", file)
+    assert file.exists(), done.stdout + done.stderr
+    return done, json.loads(file.read_text())
+
+
+def test_every_program_runs_and_finds_its_result_right(tiny):
+    done, content = tiny
+    assert content["failures"] == [], done.stdout
+    assert {row["rival"] for row in content["results"]} == {"gmpx", "asyncio"}
+    for row in content["results"]:
+        assert len(row["figures"]) == 1, row
+        assert row["min"] <= row["median"] <= row["max"], row
+    listed = [line.partition(":")[0] for line in perf_run("--list").stdout.splitlines()]
+    assert {row["case"] for row in content["results"]} == {n for n in listed if n[0] != " "}
+
+
+def test_the_table_has_a_row_for_each_case_and_the_header_its_facts(tiny):
+    done, content = tiny
+    for row in content["results"]:
+        assert row["case"] in done.stdout
+    for fact in ("machine", "CPUs", "python", "commit", "--seed 7"):
+        assert fact in done.stdout
+    assert content["run"]["seed"] == 7
+
+
+def test_a_bound_without_its_figures_is_not_checked(tiny):
+    done, content = tiny
+    verdicts = {target["text"]: target["verdict"] for target in content["targets"]}
+    assert verdicts["spawn-waitgroup 1,000,000: gmpx/Go"] == "not checked"
+    assert verdicts["memory-object"] == "ok"
+    assert done.returncode == (1 if "MISS" in verdicts.values() else 0)
+
+
+def test_a_rival_that_cannot_be_had_keeps_its_place_and_says_why():
+    script = (
+        f"import sys; sys.path.insert(0, {str(RUN.parent)!r})\n"
+        "import rivals, run\n"
+        "def broken():\n"
+        "    raise rivals.Missing('no such tool')\n"
+        "rivals.build_go = broken\n"
+        "sys.exit(run.main(['--quick', '--rounds', '1', '--at-most', '10', '--rival', 'go',\n"
+        "                   '--case', 'yield']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(out.read_text())
-    assert not found["failures"]
-    rows = {(row["case"], row["rival"]): row for row in found["results"]}
-    cases = {case for case, _ in rows}
-    assert {"spawn-waitgroup", "fanout-unbuffered", "pingpong", "memory-parked"} <= cases
-    for (case, rival), row in rows.items():
-        assert row["median"] is not None, (case, rival)
-        assert row["n"] <= 50
-        assert case in done.stdout
-    assert rows["pingpong", "asyncio"]["over_gmpx"] > 0
-    assert found["run"]["seed"] == 3
-    assert found["run"]["python"] in done.stdout
+    assert "missing: no such tool" in done.stdout
+    (row,) = (line for line in done.stdout.splitlines() if line.split()[:2] == ["Go", "missing"])
 
 
-def test_a_rival_that_is_missing_is_named(tmp_path):
-    # without a `go` beside the interpreter or on PATH
-    if (Path(sys.executable).parent / "go").exists():
-        pytest.skip("go is installed beside this interpreter")
-    done = run(
-        *("--quick", "--rounds", "1", "--at-most", "20", "--case", "yield", "--rival", "go"),
-        env={"PATH": str(tmp_path)},
-    )
-    assert "missing: no `go` to be found" in done.stdout, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        (["--case", "nonsense"], "no case is named like nonsense"),
-        (["--rival", "nonsense"], "no rival is named nonsense"),
-        (["--rounds", "0"], "at least 1"),
-    ],
-)
-def test_bad_options_are_refused(arguments, words):
-    done = run(*arguments)
+def test_a_case_that_nobody_knows_is_an_error():
+    done = perf_run("--case", "nonesuch")
     assert done.returncode == 2
-    assert words in done.stderr
-
-
-def test_bounds_that_were_not_measured_are_not_called_kept(tmp_path):
-    done = run(
-        *("--quick", "--rounds", "1", "--at-most", "20", "--case", "yield"),
-        *("--rival", "gmpx", "--targets"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "not checked" in done.stdout
-    assert "MISS" not in done.stdout
+    assert "nonesuch" in done.stderr
