@@ -58,6 +58,7 @@ cdef enum:                      # gm_g.flags, written by the owner only
     GF_FORKED = 16              # was alive in the parent when this process was forked
     GF_OWN_CONTEXT = 32         # ctx is entered itself, not copied
     GF_CANCEL = 64              # asked to stop: Cancelled at its next park
+    GF_LOOSE = 128              # its memory came from no free list and goes to none
 
 cdef enum:                      # what a park ends with; written by the winner of the park word
     WAKE_READY = 0              # what was waited for has happened

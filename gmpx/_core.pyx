@@ -12,6 +12,7 @@ include "rt/pyapi.pxi"      # CPython's and greenlet's C API
 # Global state. Fields: _core.pxd.
 cdef gm_sched sched
 cdef gm_timers timers
+cdef gm_lock fork_lock              # see rt/lifecycle.pxi
 cdef gm_p* allp[1024 + 8]           # Ps, never freed; [0, sched.nallp)
 cdef gm_m* allm = NULL              # sched.lock: every M
 cdef gm_u64 next_mid                # next M's id
@@ -25,7 +26,8 @@ cdef PyObject* g0_callable = NULL
 
 cdef enum:
     GOID_BATCH = 16
-    RANK_TIMERS = 1                 # lock ranks: HACKING.md
+    RANK_FORK = 0                   # lock ranks: HACKING.md
+    RANK_TIMERS = 1
     RANK_SCHED = 2
 
 include "rt/note.pxi"       # what an M sleeps on

@@ -3,6 +3,8 @@
 # Invariants
 #   F1  A G here is IDLE, held by nobody else (the list owns its one reference), and holds
 #       nothing: no function, arguments, context, result, waiters.
+#       What spawned without a P, or stands for a handle that is gone, came from no list and is
+#       freed at its end (GF_LOOSE): else such Gs would pile up in the lists of those that end them.
 #   F2  A P's list is its owner's alone; sched.gfree is guarded by sched.lock.
 #   F3  What a burst leaves in sched.gfree goes back to the allocator when the runtime idles
 #       (gfree_trim): of the Gs that nobody has needed since the last look, half, down to

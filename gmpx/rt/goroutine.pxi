@@ -119,7 +119,7 @@ cdef void g_dealloc(PyObject* obj) noexcept:
     if gm_unlikely(g.extra != 0):
         extra_free(g)
     m = gm_tls_m
-    if m != NULL and m.p != NULL and not (g.flags & GF_SYSTEM):
+    if m != NULL and m.p != NULL and not (g.flags & (GF_SYSTEM | GF_LOOSE)):
         gm_new_reference(obj)                   # the list's (F1)
         gm_store_u32_relaxed(&g.status, G_IDLE)
         if gfput(m.p, g):
@@ -153,7 +153,7 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
     slot(g)[0] = args
     g.ctx = ctx
     g.extra = <uintptr_t>wg | 1 if wg != NULL else 0
-    g.flags = flags
+    g.flags = flags if p != NULL else flags | GF_LOOSE
     g.parent_goid = m.curg.goid if m.curg != NULL else 0
     g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)     # published by the queue it goes to
@@ -253,7 +253,7 @@ cdef inline void g_recycle(gm_m* m, gm_g* g) noexcept:
         PyObject_GC_UnTrack(OBJ(g))
         slot(g)[0] = NULL
         decref(x)
-    if gm_likely(g.extra == 0 and m.p != NULL):
+    if gm_likely(g.extra == 0 and m.p != NULL and not g.flags & GF_LOOSE):
         gm_store_u32_relaxed(&g.status, G_IDLE)
         if gfput(m.p, g):                   # F1
             return
@@ -381,9 +381,10 @@ cdef class _Failure:
 
     def __del__(self):
         cdef Goroutine ghost
-        if self.read or self.exc is None:
+        if self.read or self.exc is None or isinstance(self.exc, (SystemExit, Cancelled)):
             return
         ghost = Goroutine.__new__(Goroutine)        # the handle is gone: one that looks like it
+        ghost.g.flags = GF_LOOSE
         ghost.g.goid = self.goid
         ghost.g.parent_goid = self.parent_goid
         gm_store_u32_relaxed(&ghost.g.status, G_DEAD)

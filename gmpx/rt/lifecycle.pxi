@@ -10,7 +10,11 @@
 # forgotten, not freed, since it may have been half-way through a change; the forking G becomes
 # goroutine 1 on an M0 of its own.
 #
-# Rejected: taking the locks before the fork. Between that and their release Python code runs
+# An M's PyThreadState is made without the GIL, under a lock of CPython's own that a child of 3.11
+# needs at once. So Ms are not started across a fork: fork_lock. Who holds or awaits it holds no GIL
+# and waits for none, but for the forking thread.
+#
+# Rejected: taking the other locks before the fork, too. Between that and their release Python code runs
 # (other at-fork functions, 3.12's warning), which may wait for the GIL while its holder waits for
 # such a lock.
 
@@ -180,6 +184,18 @@ cdef int interrupt_running() except -1:
 
 # ---- fork ----------------------------------------------------------------------------------
 
+def _before_fork():
+    """_before_fork()
+    Waits for Ms that are being started."""
+    gm_lock_acquire(&fork_lock)
+
+
+def _after_fork_parent():
+    """_after_fork_parent()
+    Lets Ms start again."""
+    gm_lock_release(&fork_lock)
+
+
 def _after_fork_child():
     """_after_fork_child()
     Starts the runtime anew around the thread and the goroutine that forked."""
@@ -192,6 +208,7 @@ def _after_fork_child():
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
     gm_lock_init(&sched.lock, RANK_SCHED)           # new ones: others may have waited for the old
     gm_lock_init(&timers.lock, RANK_TIMERS)
+    gm_lock_init(&fork_lock, RANK_FORK)
     main_ident = PyThread_get_thread_ident()
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head
@@ -257,7 +274,7 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     m.g_main = me
     m.g_self = OBJ(me)
     me.goid = 1
-    me.flags |= GF_SYSTEM
+    me.flags = (me.flags | GF_SYSTEM) & ~<uint32_t>(GF_CANCEL | GF_CANCELLED)
     if m.g0 == NULL:                        # a foreign thread had none
         m.g0 = greenlet_new(g0_callable, NULL)
         if m.g0 == NULL:

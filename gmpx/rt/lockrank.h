@@ -22,11 +22,13 @@ static void gm_rank_fatal(const char *what, unsigned rank) {
 }
 
 static inline void gm_rank_enter(unsigned rank) {
+    if (rank == 0) return;                          /* Python code may run under it */
     if (gm_ranks_held >> rank) gm_rank_fatal("lock taken out of order", rank);
     gm_ranks_held |= 1u << rank;
 }
 
 static inline void gm_rank_leave(unsigned rank) {
+    if (rank == 0) return;
     if (!(gm_ranks_held >> rank & 1)) gm_rank_fatal("lock released that is not held", rank);
     gm_ranks_held &= ~(1u << rank);
 }

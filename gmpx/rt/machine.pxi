@@ -333,9 +333,18 @@ cdef void m_start(void* arg) noexcept nogil:
     # The thread of a worker M.
     global gm_tls_m
     cdef gm_m* m = <gm_m*>arg
+    cdef PyThreadState* ts
     gm_tls_m = m
-    with gil:
-        m_loop(m)
+    # PyGILState_Ensure alone would make the state at a moment that a fork does not know of.
+    gm_lock_acquire(&fork_lock)
+    ts = PyThreadState_New(PyInterpreterState_Main())
+    gm_lock_release(&fork_lock)
+    if ts != NULL:
+        with gil:                               # finds that state, and leaves it
+            m_loop(m)
+        PyEval_RestoreThread(ts)
+        PyThreadState_Clear(ts)
+        PyThreadState_DeleteCurrent()
     spin_end(m)
     gm_tls_m = NULL
     if m.p != NULL:

@@ -92,9 +92,12 @@ cdef extern from "Python.h":
     PyThreadState* PyThreadState_Get() noexcept
     PyThreadState* PyEval_SaveThread() noexcept nogil
     void PyEval_RestoreThread(PyThreadState*) noexcept nogil
-    ctypedef int PyGILState_STATE
-    PyGILState_STATE PyGILState_Ensure() noexcept nogil
-    void PyGILState_Release(PyGILState_STATE) noexcept nogil
+    PyObject* PyThreadState_GetDict() noexcept
+    PyThreadState* PyThreadState_New(void*) noexcept nogil
+    void PyThreadState_Clear(PyThreadState*) noexcept nogil     # with the GIL
+    void PyThreadState_DeleteCurrent() noexcept nogil           # with the GIL, which it gives up
+    void* PyInterpreterState_Get() noexcept
+    void* PyInterpreterState_Main() noexcept nogil
 
 cdef extern from "pythread.h":
     unsigned long PyThread_start_new_thread(void (*)(void*) noexcept nogil, void*) noexcept nogil

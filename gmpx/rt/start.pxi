@@ -1,11 +1,5 @@
 # Import: checks, locks, callables. Starts no thread and touches no signal.
 
-cdef extern from "Python.h":
-    PyObject* PyThreadState_GetDict() noexcept
-    void* PyInterpreterState_Get() noexcept
-    void* PyInterpreterState_Main() noexcept
-
-
 cdef void sched_reset() noexcept nogil:
     # Nothing runs, nothing is queued, nobody sleeps. The lock and the id counter stay.
     memset(&sched.runq, 0, sizeof(sched.runq))
@@ -60,7 +54,8 @@ cdef int start() except -1:
         raise ImportError("gmpx was built wrong: Goroutine's layout is not GoroutineHead's")
     (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
-    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&timers.lock, RANK_TIMERS) < 0:
+    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&timers.lock, RANK_TIMERS) < 0 or (
+            gm_lock_init(&fork_lock, RANK_FORK) < 0):
         raise MemoryError()
     gm_store_u64_relaxed(&next_mid, 1)
     gm_store_u64_relaxed(&sched.goid, 2)            # main is 1
@@ -82,7 +77,8 @@ cdef int start() except -1:
     main_ident = threading.main_thread().ident
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork_child)
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_parent,
+                            after_in_child=_after_fork_child)
     return 0
 
 

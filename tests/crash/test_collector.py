@@ -148,3 +148,5 @@ def test_a_collection_in_a_threads_first_call(child):
         assert [g.name for g in gmpx.goroutines()] == ["main"]
         assert ran
     """).end(0)
+
+
