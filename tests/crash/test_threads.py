@@ -164,3 +164,21 @@ def test_a_bad_number_of_processors_in_the_environment(child):
         assert gmpx.gomaxprocs() == 2
         assert gmpx.goroutines() == [gmpx.current()], gmpx.goroutines()
     """, GMPX_MAXPROCS="0").end(0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="patches os.sched_getaffinity")
+def test_a_handler_that_comes_first_makes_no_second_main(child):
+    child("""
+        import os, gmpx
+        # Stands for a signal handler or finalizer that runs within a thread's first contact.
+        real, handles = os.sched_getaffinity, []
+        def handler(pid):
+            os.sched_getaffinity = real
+            handles.append(gmpx.go(int))
+            return real(pid)
+        os.sched_getaffinity = handler
+        assert gmpx.go(int).result() == 0
+        assert handles.pop().result() == 0
+        assert gmpx.goroutines() == [gmpx.current()], gmpx.goroutines()
+        assert gmpx.current().id == 1
+    """, GMPX_MAXPROCS="").end(0)

@@ -27,7 +27,7 @@ HANG_S = 60
 EPISODE_OPS = 4000
 BLOCK = bytes(64 * 1024)
 WARM_UP = 40  # episodes after which nothing may grow
-GROWTH_BLOCKS = 20  # allowed for each episode since then
+GROWTH_BLOCKS = 5
 SHOWN = ("spawned", "parked", "stolen", "m_parks", "m_wakes", "machines")
 
 
