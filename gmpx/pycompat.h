@@ -72,6 +72,14 @@ __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
 GM_INLINE void gm_osyield(void) { sched_yield(); }
 #endif
 
+/* Calls f in the child of every fork(), before Python's own at-fork functions. */
+#if defined(_WIN32)
+GM_INLINE int gm_atfork_child(void (*f)(void)) { (void)f; return 0; }
+#else
+#  include <pthread.h>
+GM_INLINE int gm_atfork_child(void (*f)(void)) { return pthread_atfork(NULL, NULL, f); }
+#endif
+
 /* A clock read for a quarter of the price that may lag by a few milliseconds (Linux's tick). */
 #if defined(CLOCK_MONOTONIC_COARSE)
 GM_INLINE int64_t gm_nanotime_coarse(void) {

@@ -44,6 +44,7 @@ cdef extern from "pycompat.h" nogil:
     void gm_prefetch_g(void*)
     int64_t gm_nanotime_coarse()
     void gm_osyield()
+    int gm_atfork_child(void (*f)() noexcept nogil)
     int gm_lock_init(gm_lock*, unsigned int rank)
     void gm_lock_acquire(gm_lock*)
     void gm_lock_release(gm_lock*)

@@ -8,7 +8,8 @@
 #
 # Fork: the child has one thread. All state about other threads and all that a lock guards is
 # forgotten, not freed, since it may have been half-way through a change; the forking G becomes
-# goroutine 1 on an M0 of its own.
+# goroutine 1 on an M0 of its own. fork_child does at once what other at-fork functions rely on,
+# _after_fork_child the rest.
 #
 # An M's PyThreadState is made without the GIL, under a lock of CPython's own that a child of 3.11
 # needs at once. So Ms are not started across a fork: fork_lock. Who holds or awaits it holds no GIL
@@ -196,6 +197,27 @@ def _after_fork_parent():
     gm_lock_release(&fork_lock)
 
 
+cdef void fork_child() noexcept nogil:
+    # In the child before any Python code runs there: other at-fork functions may drop or spawn
+    # goroutines. The locks, which threads of the parent may have held, and all that they guard.
+    cdef gm_m* m = gm_tls_m
+    gm_lock_init(&sched.lock, RANK_SCHED)
+    gm_lock_init(&timers.lock, RANK_TIMERS)
+    gm_lock_init(&fork_lock, RANK_FORK)
+    sched_reset()
+    timers_forget()
+    allm_set(m)
+    if m != NULL:
+        m.all_next = m.all_prev = NULL
+    gm_store_u32_relaxed(&sched.stopping, 1)        # no M before _after_fork_child
+
+
+cdef void timers_forget() noexcept nogil:
+    timers.heap = NULL                              # another thread may have been in realloc
+    timers.n = timers.room = 0
+    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
+
+
 def _after_fork_child():
     """_after_fork_child()
     Starts the runtime anew around the thread and the goroutine that forked."""
@@ -206,9 +228,6 @@ def _after_fork_child():
     cdef gm_g* me = m.curg if m != NULL else NULL
     cdef uint32_t i
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
-    gm_lock_init(&sched.lock, RANK_SCHED)           # new ones: others may have waited for the old
-    gm_lock_init(&timers.lock, RANK_TIMERS)
-    gm_lock_init(&fork_lock, RANK_FORK)
     main_ident = PyThread_get_thread_ident()
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head
@@ -222,9 +241,7 @@ def _after_fork_child():
             # its reference stays with the queues and greenlets that are forgotten with it
         g = next
     sched_reset()
-    timers.heap = NULL                  # another thread may have been in realloc
-    timers.n = timers.room = 0
-    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
+    timers_forget()
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
         p_reset(allp[i])
     allm = NULL

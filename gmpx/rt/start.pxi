@@ -77,6 +77,8 @@ cdef int start() except -1:
     main_ident = threading.main_thread().ident
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
+        if gm_atfork_child(fork_child) != 0:
+            raise MemoryError()
         os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_parent,
                             after_in_child=_after_fork_child)
     return 0

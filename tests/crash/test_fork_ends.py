@@ -192,3 +192,34 @@ def test_fork_while_others_have_yielded(child):
     stop.append(1)
     assert codes == [42] * 7, codes
     """).end(0)
+
+
+def test_other_at_fork_functions_may_use_the_runtime_first(child):
+    child("""
+        import os, threading, time
+        handles, ran = [], []
+        def in_child():                         # registered before gmpx's own: runs first
+            handles.clear()                     # a thousand go to the free lists, under a lock
+            for _ in range(300):
+                gmpx.go(ran.append, 1)
+        os.register_at_fork(after_in_child=in_child)
+        import gmpx
+        stop = []
+        def hammer():                           # takes that lock all the time
+            while not stop:
+                gmpx.go(int); gmpx.go(int)
+                time.sleep(0)
+        threads = [threading.Thread(target=hammer) for _ in range(3)]
+        for thread in threads: thread.start()
+        for _ in range(60):
+            handles += [gmpx.go(int) for _ in range(1000)]
+            for g in handles: g.join()
+            pid = os.fork()
+            if pid == 0:
+                g = gmpx.go(int)
+                os._exit(g.result(timeout=20))
+            assert os.waitpid(pid, 0)[1] == 0
+            handles.clear()
+        stop.append(1)
+        for thread in threads: thread.join()
+    """).end(0)
