@@ -196,7 +196,7 @@ def test_fork_while_others_have_yielded(child):
 
 def test_other_at_fork_functions_may_use_the_runtime_first(child):
     child("""
-        import os, threading, time
+        import os, time
         handles, ran = [], []
         def in_child():                         # registered before gmpx's own: runs first
             handles.clear()                     # a thousand go to the free lists, under a lock
@@ -205,14 +205,13 @@ def test_other_at_fork_functions_may_use_the_runtime_first(child):
         os.register_at_fork(after_in_child=in_child)
         import gmpx
         stop = []
-        def hammer():                           # takes that lock all the time
+        def doze():                             # its M takes that lock, without the GIL
             while not stop:
-                gmpx.go(int); gmpx.go(int)
-                time.sleep(0)
-        threads = [threading.Thread(target=hammer) for _ in range(3)]
-        for thread in threads: thread.start()
-        for _ in range(60):
-            handles += [gmpx.go(int) for _ in range(1000)]
+                gmpx.sleep(0.00002)
+        dozing = [gmpx.go(doze) for _ in range(8)]
+        time.sleep(0.1)                         # other Ms take them
+        for _ in range(150):
+            handles += [gmpx.go(int) for _ in range(300)]
             for g in handles: g.join()
             pid = os.fork()
             if pid == 0:
@@ -221,5 +220,5 @@ def test_other_at_fork_functions_may_use_the_runtime_first(child):
             assert os.waitpid(pid, 0)[1] == 0
             handles.clear()
         stop.append(1)
-        for thread in threads: thread.join()
+        for g in dozing: g.join()
     """).end(0)
