@@ -26,7 +26,7 @@
 #       note_clear or under sched.lock.
 #
 # Rejected: waking an M for each spawn on a GIL build. Spreading tiny pure-Python tasks over
-# threads that share a GIL made them up to 2.1 times slower (design.md).
+# threads that share a GIL made them up to 2.1 times slower (chains of spawns on two Ms, 3.14).
 
 cdef enum:
     POLL_NS = 5000000           # how often the poller looks while watch is set
