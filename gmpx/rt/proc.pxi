@@ -7,8 +7,8 @@
 #   S1  Only the M itself runs schedule, with the GIL held and curg NULL.
 #   S2  A G that schedule returns is on no queue; the caller runs it (execute, transfer) at once.
 #   S3  Fresh Gs (park NULL) come from rings and the global queue; started Gs (park set) from
-#       readynext, ready and inbox of their own M, and are never anywhere else (design: a
-#       greenlet never changes threads).
+#       readynext, ready, yielded and inbox of their own M, and are never anywhere else: a
+#       greenlet never changes threads.
 #   S4  Neither kind starves. m.debt is how many more ready Gs than fresh ones were picked while
 #       both were there, kept within TURN_SLOTS either way. Within that a worker whose G has ended
 #       goes on with fresh Gs, which costs no switch, and one whose G parks with ready ones,

@@ -1,4 +1,4 @@
-# Worker greenlets, and g0 that starts them (design: greenlets are made lazily).
+# Worker greenlets, made lazily, and g0 that starts them.
 #
 # A worker calls one fresh G after another, inline, with no switch. When a G parks it keeps the
 # worker it stands on; the M goes on from another. A worker whose search turns up a started G
