@@ -42,7 +42,8 @@ include "rt/machine.pxi"    # Ms and Ps
 include "rt/context.pxi"    # contextvars
 include "rt/worker.pxi"     # worker greenlets, g0
 include "rt/extra.pxi"      # a goroutine's rarer belongings
-include "rt/goroutine.pxi"  # newproc1, goexit0, the handle
+include "rt/goroutine.pxi"  # newproc1, goexit0
+include "rt/handle.pxi"     # class Goroutine
 include "rt/time.pxi"       # time-outs, sleep
 include "rt/fastcall.pxi"   # methods made by hand
 include "rt/sync.pxi"       # WaitGroup, Mutex

@@ -1,0 +1,233 @@
+# The handle: class Goroutine as users see it, joining, cancelling.
+#
+# Who may call: any thread. What it reads of a live goroutine belongs to that one's M: status and
+# park word are atomic, the rest is looked at under the GIL and may be old when it is returned.
+
+cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")
+
+
+@cython.final
+cdef class Goroutine:
+    """A goroutine: the handle that ``go`` returns.
+
+    It may be kept or dropped; the goroutine runs either way. Any thread and any goroutine may
+    use it.
+    """
+
+    def __init__(self):
+        raise TypeError("goroutines are made by gmpx.go")
+
+    @classmethod
+    def __class_getitem__(cls, item):
+        import types
+        return types.GenericAlias(cls, item)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle a Goroutine")
+
+    def __repr__(self):
+        return f"<Goroutine {self.g.goid} {self.name} {self.status}>"
+
+    @property
+    def id(self):
+        """The id: an int, never reused. The main goroutine is 1."""
+        return self.g.goid
+
+    @property
+    def parent_id(self):
+        """Id of the goroutine that spawned this one; 0 if none did."""
+        return self.g.parent_goid
+
+    @property
+    def name(self):
+        """The name: settable; the function's qualified name by default."""
+        return g_name(&self.g)
+
+    @name.setter
+    def name(self, str value not None):
+        cdef gm_gext* ext = ext_of(&self.g)
+        cdef PyObject* old = ext.name
+        Py_INCREF(value)
+        ext.name = <PyObject*>value
+        xdecref(old)
+
+    @name.deleter
+    def name(self):
+        raise AttributeError("a goroutine's name cannot be deleted")
+
+    @property
+    def status(self):
+        """One of "idle", "runnable", "running", "waiting", "dead"."""
+        return STATUS_NAMES[gm_load_u32_acquire(&self.g.status)]
+
+    @property
+    def wait_reason(self):
+        """What it waits for, in Go's words ("chan receive", "sleep" ...), or ""."""
+        cdef gm_park* pk = self.g.park
+        if gm_load_u32_acquire(&self.g.status) != G_WAITING or pk == NULL:
+            return ""
+        return pk.why.decode("ascii")
+
+    def done(self):
+        """done()
+        True if it has ended."""
+        return gm_load_u32_acquire(&self.g.status) == G_DEAD        # pairs with goexit0 (L3)
+
+    def join(self, timeout=None):
+        """join(timeout=None)
+        Waits until it has ended. Never raises what it raised.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RuntimeError: a goroutine that joins itself.
+
+        Blocks the calling goroutine, or the thread on a foreign thread.
+        """
+        if gm_load_u32_acquire(&self.g.status) == G_DEAD:
+            if timeout is not None:
+                deadline_of(timeout)        # bad input is bad whatever the state
+            return None
+        join_slow(self, timeout)
+
+    def result(self, timeout=None):
+        """result(timeout=None)
+        Waits until it has ended; returns the function's value or raises its exception.
+
+        The exception is raised with its own traceback. None after goexit().
+
+        Args:
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            RuntimeError: the process was forked since, and it lives in the parent only.
+        """
+        cdef _Failure f
+        if gm_load_u32_acquire(&self.g.status) != G_DEAD or timeout is not None:
+            self.join(timeout)
+        if gm_unlikely(self.g.flags & (GF_FAILED | GF_FORKED)):
+            check_fork(self)
+            f = <_Failure>self._result
+            f.read = True
+            raise f.exc.with_traceback(f.tb)
+        return self._result
+
+    def exception(self, timeout=None):
+        """exception(timeout=None)
+        Waits until it has ended; returns the exception that it raised, or None.
+
+        Args, Raises: as ``join``.
+        """
+        cdef _Failure f
+        self.join(timeout)
+        check_fork(self)
+        if self.g.flags & GF_FAILED:
+            f = <_Failure>self._result
+            f.read = True
+            return f.exc
+        return None
+
+    def add_done_callback(self, fn):
+        """add_done_callback(fn)
+        Calls ``fn(handle)`` when it has ended; at once if it has already.
+
+        Callbacks run in the order of adding, on the thread that ends the goroutine; they may
+        not block in gmpx. What they raise goes to ``excepthook``.
+        """
+        cdef gm_gext* ext
+        if not callable(fn):
+            raise TypeError(f"callback must be callable, not {type(fn).__name__}")
+        if gm_load_u32_acquire(&self.g.status) == G_DEAD:
+            run_callback(fn, self)
+            return
+        ext = ext_of(&self.g)
+        if ext.callbacks == NULL:
+            found = []
+            Py_INCREF(found)
+            ext.callbacks = <PyObject*>found
+        (<list><object>ext.callbacks).append(fn)
+
+    def cancel(self, msg=None):
+        """cancel(msg=None)
+        Asks it to stop: raises Cancelled in it at its present or next park point.
+
+        One that has not started never runs. Delivered only by an operation that really parks,
+        by gosched and by sleep(0); calls before the delivery coalesce.
+
+        Returns:
+            False if it has ended already, else True.
+
+        Raises:
+            RuntimeError: for the main goroutine and for a foreign thread's.
+        """
+        if self.g.flags & GF_SYSTEM:
+            raise RuntimeError(f"{self!r} cannot be cancelled")
+        return g_cancel(&self.g)
+
+    def stack(self):
+        """stack()
+        Where a parked or running goroutine stands, as a ``traceback.StackSummary``.
+
+        Empty for one that has not started or has ended. That of a goroutine that runs on
+        another thread is a snapshot.
+        """
+        import traceback
+        frame = frame_of(&self.g)
+        frames = traceback.walk_stack(frame) if frame is not None else iter(())
+        return traceback.StackSummary.extract(frames, capture_locals=False)
+
+
+cdef int join_slow(Goroutine self, timeout) except -1:
+    cdef int64_t deadline = deadline_of(timeout)
+    cdef gm_m* m = getm()
+    cdef gm_g* g = getg(m)
+    if g == &self.g:
+        raise RuntimeError(f"{self!r} cannot join itself")
+    if deadline == TRY_ONCE:
+        raise TimeoutError("join timed out")
+    wait_on(m, g, &ext_of(&self.g).waiters, b"goroutine join", deadline, "join")
+    return 0
+
+
+cdef int check_fork(Goroutine self) except -1:
+    if self.g.flags & GF_FORKED:
+        raise RuntimeError(f"{self!r} was left behind in the parent process by fork")
+    return 0
+
+
+cdef object frame_of(gm_g* g):
+    cdef gm_park* pk = g.park
+    cdef gm_m* m = gm_tls_m
+    import sys
+    if pk == NULL:
+        return None
+    if pk.gl != NULL:
+        return (<object>pk.gl).gr_frame
+    if m != NULL and m.curg == g:
+        return sys._getframe()
+    return sys._current_frames().get(pk.m.ident)
+
+
+cdef bint g_cancel(gm_g* g) noexcept:
+    cdef gm_park* pk = g.park
+    cdef uint64_t word
+    if gm_load_u32_acquire(&g.status) == G_DEAD:
+        return False
+    if pk == NULL:
+        g.flags |= GF_CANCELLED             # trampoline looks before it calls
+        return True
+    word = gm_load_u64_acquire(&pk.word)
+    if (word & 1) and park_win(pk, word):
+        pk.reason = WAKE_CANCEL
+        goready(gm_tls_m, g, False)
+    else:
+        g.flags |= GF_CANCEL                # gopark looks before it waits
+    return True
+
+
+cdef PyObject* raise_cancelled() noexcept:
+    PyErr_SetNone(<PyObject*>Cancelled)
+    return NULL
