@@ -66,6 +66,7 @@ cdef enum:                      # what a park ends with; written by the winner o
     WAKE_CANCEL = 2             # Cancelled is to be raised
     WAKE_INTERRUPT = 3          # the main goroutine: M0's pending exception is to be raised
     WAKE_NOMEM = 4              # the owner itself: no memory for the deadline's timer
+    WAKE_YIELD = 5              # the main goroutine in gosched: not woken by anyone yet
 
 cdef enum:                      # gm_p.status, under sched.lock
     P_IDLE = 0                  # on sched.pidle, no M
@@ -258,7 +259,7 @@ cdef struct gm_m:
     uint64_t rng                # owner
     PyObject* ctx_snap          # owner: latest snapshot given to a spawned G
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
-    bint resignal               # GIL: SIGINT to be raised again once main runs (M0)
+    bint interrupt_later        # GIL: interrupt could not be delivered to main's last wait (M0)
     gm_u32 stop                 # shutdown: end the thread
     bint abandoned              # GIL: shutdown leaves a parked G behind on it
     PyObject* obj               # owned: the Machine

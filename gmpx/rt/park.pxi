@@ -140,9 +140,8 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     r = park_m(m, g)
     if deadline >= 0:
         timer_stop(&pk.timer)
-    if gm_unlikely(m.resignal) and g == m.g_main:
-        m.resignal = False
-        PyErr_SetInterruptEx(SIGINT)
+    if gm_unlikely(m.interrupt_later) and g == m.g_main:
+        interrupt_soon(m)
     if gm_unlikely(r < 0):
         return -1
     return pk.reason
@@ -235,9 +234,19 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     return pk.reason
 
 
+cdef int raise_interrupt(gm_m* m) except -1:
+    # The main goroutine, running: raises what a signal handler has left for it.
+    cdef object exc
+    if m.interrupt == NULL:
+        raise KeyboardInterrupt()
+    exc = <object>m.interrupt
+    xdecref(m.interrupt)
+    m.interrupt = NULL
+    raise exc
+
+
 cdef int park_raise(gm_m* m, int reason, str what) except -1:
     # Raises what a park ended with, unless that is WAKE_READY.
-    cdef object exc
     if reason == WAKE_READY:
         return 0
     if reason < 0:
@@ -248,9 +257,4 @@ cdef int park_raise(gm_m* m, int reason, str what) except -1:
         raise Cancelled()
     if reason == WAKE_NOMEM:
         raise MemoryError()
-    if m.interrupt == NULL:
-        raise KeyboardInterrupt()
-    exc = <object>m.interrupt
-    xdecref(m.interrupt)
-    m.interrupt = NULL
-    raise exc
+    return raise_interrupt(m)

@@ -394,6 +394,8 @@ cpdef object gosched():
         return None
     if gm_unlikely(g == NULL):
         return None                     # a signal handler or finalizer inside the scheduler
+    if g == m.g_main:
+        g.park.reason = WAKE_YIELD      # a signal may come meanwhile: see interrupt_main
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)
     m.curg = NULL
     gq_put(&m.yielded, g)
@@ -416,9 +418,8 @@ cpdef object gosched():
             gosched_broken(m, g)
         decref(pk.gl)
         pk.gl = NULL
-        if gm_unlikely(m.resignal) and g == m.g_main:
-            m.resignal = False
-            PyErr_SetInterruptEx(SIGINT)
+    if g == m.g_main and g.park.reason == WAKE_INTERRUPT:
+        raise_interrupt(m)
     if gm_unlikely(g.flags & GF_CANCEL):
         g.flags &= ~<uint32_t>GF_CANCEL
         raise Cancelled()

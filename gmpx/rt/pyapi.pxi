@@ -81,7 +81,7 @@ cdef extern from "Python.h":
     void PyErr_WriteUnraisable(PyObject*) noexcept
     int PyErr_CheckSignals() noexcept
     int PyThreadState_SetAsyncExc(unsigned long, PyObject*) noexcept
-    int PyErr_SetInterruptEx(int) noexcept
+    int Py_AddPendingCall(int (*)(void*) except -1, void*) noexcept
     void PyErr_SetString(PyObject*, const char*) noexcept
     PyObject* PyExc_TypeError
     PyObject* context_copy "PyContext_Copy"(PyObject*) noexcept

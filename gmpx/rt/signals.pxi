@@ -5,8 +5,8 @@
 #   - raises KeyboardInterrupt, when the main goroutine is the one that runs;
 #   - else wakes the main goroutine's park with the exception, and lets it run next: at once if
 #     another G runs (that G becomes runnable, as by gosched), or when the scheduler goes on.
-# When the main goroutine's wait has already completed it keeps its value, and the signal is
-# raised again once it runs (m.resignal).
+# When the main goroutine's wait has already completed it keeps its value, and the exception comes
+# at its next bytecode (m.interrupt_later), or its next wait if that is sooner.
 #
 # The scheduler looks for signals itself, too: goroutines that are C functions run no bytecode.
 #
@@ -40,18 +40,39 @@ cdef void interrupt_main(gm_m* m) noexcept:
     # M0: m.interrupt is to reach the main goroutine.
     cdef gm_park* pk = m.g_main.park
     cdef uint64_t word = gm_load_u64_acquire(&pk.word)
-    cdef PyObject* exc
     if (word & 1) and park_win(pk, word):
         pk.reason = WAKE_INTERRUPT
         goready(m, m.g_main, True)
         return
-    if pk.reason == WAKE_INTERRUPT and gm_load_u32_relaxed(&m.g_main.status) == G_RUNNABLE:
-        return                              # on its way already
-    # Its wait is over and keeps its value: the signal comes again when it runs.
-    exc = m.interrupt
-    m.interrupt = NULL
-    m.resignal = True
-    xdecref(exc)
+    if gm_load_u32_relaxed(&m.g_main.status) == G_RUNNABLE:
+        if pk.reason == WAKE_INTERRUPT:
+            return                          # on its way already
+        if pk.reason == WAKE_YIELD:         # in gosched, which has no value to lose
+            pk.reason = WAKE_INTERRUPT
+            gq_remove(&m.yielded, m.g_main)
+            gq_remove(&m.ready, m.g_main)
+            m.yield_takes += 1
+            goready(m, m.g_main, True)
+            return
+    m.interrupt_later = True
+
+
+cdef void interrupt_soon(gm_m* m) noexcept:
+    # The main goroutine runs again, with m.interrupt_later set and a value that must not be lost.
+    if m.interrupt == NULL or Py_AddPendingCall(interrupt_call, NULL) == 0:
+        m.interrupt_later = False
+
+
+cdef int interrupt_call(void* unused) except -1:
+    # CPython's pending call: on the main thread, between two bytecodes of whichever G runs there.
+    cdef gm_m* m = gm_tls_m
+    if m == NULL or m.kind != M_MAIN or m.interrupt == NULL or m.curg == NULL:
+        return 0                            # the scheduler looks next (check_signals)
+    if m.curg == m.g_main:
+        raise_interrupt(m)
+    interrupt_main(m)
+    gosched()
+    return 0
 
 
 cdef void check_signals(gm_m* m) noexcept:

@@ -106,6 +106,47 @@ def test_main_running_python(child):
     """).end(0)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_main_yielding_in_a_c_loop(child, alone):
+    # Only the scheduler can see the signal, and the main goroutine is in no park.
+    child(SETUP + f"""
+    from collections import deque
+    expect(never.recv)                          # an interrupt that came in a park leaves nothing
+    def loop():
+        deque(iter(gmpx.gosched, 1), 0)
+    if not {alone}:
+        gmpx.go(loop)
+    for _ in range(3):
+        expect(loop)
+    gmpx.shutdown()
+    """).end(0)
+
+
+def test_what_a_handler_raises_reaches_main_after_its_value(child):
+    # Both Gs are C loops, and main's wait is nearly always over when the scheduler looks.
+    child(SETUP + """
+    from collections import deque
+    class Stop(Exception): pass
+    def handler(signum, frame):
+        raise Stop
+    signal.signal(signal.SIGALRM, handler)
+    N = 300_000
+    got = deque()
+    c = gmpx.Chan(1)
+    gmpx.go(deque, map(c.send, range(N)), 0)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.001)
+    stops = 0
+    while len(got) < N:
+        try:
+            got.extend(iter(c.recv, N - 1))
+            got.append(N - 1)
+        except Stop:
+            stops += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert list(got) == list(range(N)) and stops > 1, stops
+    """).end(0)
+
+
 def test_a_handler_of_the_users_own(child):
     child(SETUP + """
     class Stop(Exception): pass
@@ -151,7 +192,8 @@ def test_a_value_that_has_arrived_is_not_lost(child):
     while True:
         try:
             got.extend(c)
-            if sender.poll() is not None:
+            # not poll(): an interrupt inside it may leave Popen's lock held
+            if os.waitid(os.P_PID, sender.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
             time.sleep(0.001)
         except KeyboardInterrupt:
