@@ -129,7 +129,7 @@ cdef struct gm_sudog:
     gm_park* park
     uint64_t word               # the park word to win
     PyObject* elem              # owned: value to send, or the value received
-    bint ok                     # GIL, the winner: completed by its peer (False: woken by close)
+    int ok                      # GIL, the winner: 1 completed by its peer, 0 woken by close
 
 # What a started goroutine waits with. Embedded in its worker, or allocated for main and
 # foreign goroutines. word is even while nothing is waited for and odd during a park; wakers

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextvars import Context
 from traceback import StackSummary
 from types import GenericAlias
-from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, final, overload
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -121,6 +121,17 @@ def spawn(
     name: str | None = None,
     context: Context | None = None,
 ) -> Goroutine[_R]: ...
+@overload
+def select(
+    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | None,
+    block: Literal[False],
+) -> tuple[int, Any, bool]: ...
+@overload
+def select(
+    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | None,
+    block: bool = True,
+    timeout: _Timeout = None,
+) -> tuple[int, Any, bool]: ...
 def current() -> Goroutine[Any]: ...
 def gosched() -> None: ...
 def goexit() -> NoReturn: ...

@@ -49,6 +49,7 @@ include "rt/fastcall.pxi"   # methods made by hand
 include "rt/sync.pxi"       # WaitGroup, Mutex
 include "rt/chan.pxi"       # channels
 include "rt/spawn.pxi"      # go, spawn
+include "rt/select.pxi"     # select
 include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
 include "rt/signals.pxi"    # Ctrl-C
 include "rt/lifecycle.pxi"  # shutdown, exit, fork

@@ -1,7 +1,8 @@
 # Channels (chan.go): a ring of items, a queue of parked senders, a queue of parked receivers.
 #
 # Invariants (under the channel's guard)
-#   C1  At most one of sendq and recvq holds a waiter that can still be won.
+#   C1  Waiters that can still be won are on sendq or on recvq, never on both: but for those of
+#       one select that both sends and receives here.
 #   C2  Items in the buffer: no live receiver waits. Room in the buffer: no live sender waits.
 #   C3  An item moves exactly once: into the buffer, or from one party's sudog to the other's.
 #       Who wins a waiter's park word completes its operation before readying it (ok = True).

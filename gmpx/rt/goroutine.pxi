@@ -323,6 +323,7 @@ cdef void ext_finish(gm_m* m, gm_g* g) noexcept:
         s = waitq_get(&ext.waiters)
         if s == NULL:
             break
+        s.ok = True
         s.park.reason = WAKE_READY
         goready(m, s.park.g, False)
     callbacks = ext.callbacks

@@ -49,6 +49,8 @@ cdef extern from "Python.h":
     bint PyCallable_Check(PyObject*) noexcept
     bint PyObject_IS_GC(PyObject*) noexcept
     bint PyUnicode_CheckExact(PyObject*) noexcept
+    bint PyTuple_Check(PyObject*) noexcept
+    PyObject* PyLong_FromSsize_t(Py_ssize_t) noexcept
     void PyObject_GC_Track(PyObject*) noexcept
     void PyObject_GC_UnTrack(PyObject*) noexcept
     bint PyObject_GC_IsTracked(PyObject*) noexcept
@@ -84,6 +86,8 @@ cdef extern from "Python.h":
     int Py_AddPendingCall(int (*)(void*) except -1, void*) noexcept
     void PyErr_SetString(PyObject*, const char*) noexcept
     PyObject* PyExc_TypeError
+    PyObject* Py_True
+    PyObject* Py_False
     PyObject* context_copy "PyContext_Copy"(PyObject*) noexcept
     PyObject* context_copy_current "PyContext_CopyCurrent"() noexcept
     int context_enter "PyContext_Enter"(PyObject*) noexcept

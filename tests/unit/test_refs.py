@@ -196,7 +196,7 @@ def test_no_growth_over_200_000_spawns():
             wg.go(int)
         wg.wait()
 
-    assert grows(turn, 5) < 100
+    assert grows(turn, 5) < 400             # free lists: 64 a P, and how the Ps share them
 
 
 @pytest.mark.parametrize("what", ["handles", "failures", "parks", "timeouts", "names", "contexts"])
