@@ -59,6 +59,7 @@ cdef enum:                      # gm_g.flags, written by the owner only
     GF_OWN_CONTEXT = 32         # ctx is entered itself, not copied
     GF_CANCEL = 64              # asked to stop: Cancelled at its next park
     GF_LOOSE = 128              # its memory came from no free list and goes to none
+    GF_SHIELD = 256             # a cancel waits until this is gone
 
 cdef enum:                      # what a park ends with; written by the winner of the park word
     WAKE_READY = 0              # what was waited for has happened
@@ -341,6 +342,48 @@ cdef class FailFast(WaitGroup):
 cdef class Mutex:
     cdef gm_mu mu
     cdef bint held
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class RWMutex:
+    cdef gm_mu mu
+    cdef Py_ssize_t readers     # how many hold it for reading
+    cdef bint writing
+    cdef gm_waitq rq            # waiting readers
+    cdef gm_waitq wq            # waiting writers
+    cdef object __weakref__
+
+
+cdef class RWReader:
+    cdef RWMutex rw
+
+
+cdef class Semaphore:
+    cdef gm_mu mu
+    cdef Py_ssize_t value
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class Cond:
+    cdef gm_mu mu
+    cdef readonly object mutex
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class Event:
+    cdef gm_mu mu
+    cdef bint on
+    cdef gm_waitq waiters
+    cdef object __weakref__
+
+
+cdef class Once:
+    cdef gm_mu mu
+    cdef int state
+    cdef uint64_t goid          # who runs the function
     cdef gm_waitq waiters
     cdef object __weakref__
 

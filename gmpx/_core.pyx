@@ -48,8 +48,11 @@ include "rt/time.pxi"       # time-outs, sleep
 include "rt/fastcall.pxi"   # methods made by hand
 include "rt/sync.pxi"       # WaitGroup, Mutex
 include "rt/chan.pxi"       # channels
-include "rt/spawn.pxi"      # go, spawn
 include "rt/select.pxi"     # select
+include "rt/rwmutex.pxi"    # RWMutex
+include "rt/semaphore.pxi"  # Semaphore
+include "rt/cond.pxi"       # Cond, Event, Once
+include "rt/spawn.pxi"      # go, spawn
 include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
 include "rt/signals.pxi"    # Ctrl-C
 include "rt/lifecycle.pxi"  # shutdown, exit, fork

@@ -220,7 +220,7 @@ cdef bint g_cancel(gm_g* g) noexcept:
         g.flags |= GF_CANCELLED             # trampoline looks before it calls
         return True
     word = gm_load_u64_acquire(&pk.word)
-    if (word & 1) and park_win(pk, word):
+    if (word & 1) and not g.flags & GF_SHIELD and park_win(pk, word):
         pk.reason = WAKE_CANCEL
         goready(gm_tls_m, g, False)
     else:

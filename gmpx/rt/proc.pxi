@@ -420,7 +420,7 @@ cpdef object gosched():
         pk.gl = NULL
     if g == m.g_main and g.park.reason == WAKE_INTERRUPT:
         raise_interrupt(m)
-    if gm_unlikely(g.flags & GF_CANCEL):
+    if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
         g.flags &= ~<uint32_t>GF_CANCEL
         raise Cancelled()
     return None

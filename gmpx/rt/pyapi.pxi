@@ -87,6 +87,7 @@ cdef extern from "Python.h":
     void PyErr_SetString(PyObject*, const char*) noexcept
     PyObject* PyExc_TypeError
     PyObject* Py_True
+    Py_ssize_t PY_SSIZE_T_MAX
     PyObject* Py_False
     PyObject* context_copy "PyContext_Copy"(PyObject*) noexcept
     PyObject* context_copy_current "PyContext_CopyCurrent"() noexcept

@@ -1,0 +1,293 @@
+# Cond, Once, Event: waiting for something that others say has happened (Go's sync, threading).
+#
+# Invariants (under the guard)
+#   D1  Cond.wait is on the queue before it unlocks the mutex, so a signal that follows finds it.
+#       A signal wakes a waiter whose park it has won; one that gives up takes no signal with it.
+#   D2  Cond.wait returns or raises with the mutex held: nothing interrupts the locking again.
+#       What comes meanwhile is raised afterwards.
+#   D3  Event.set and the end of Once.do change the state and wake all waiters in one step.
+
+
+cdef void wake_all(gm_m* m, gm_waitq* q) noexcept:
+    cdef gm_sudog* s
+    while True:
+        s = waitq_get(q)
+        if s == NULL:
+            return
+        s.park.reason = WAKE_READY
+        goready(m, s.park.g, False)
+
+
+# ---- Cond ----------------------------------------------------------------------------------
+
+cdef int cond_lock(object lock) except -1:
+    if type(lock) is Mutex:
+        mutex_lock(<Mutex>lock, NO_DEADLINE)
+    else:
+        rw_lock(<RWMutex>lock, NO_DEADLINE)
+    return 0
+
+
+cdef int cond_unlock(object lock) except -1:
+    if type(lock) is Mutex:
+        return mutex_unlock(<Mutex>lock)
+    return rw_unlock(<RWMutex>lock)
+
+
+cdef int cond_lock_again(gm_g* g, object lock) except -1:
+    # D2. A cancel waits (GF_SHIELD); what a signal handler raises in main is raised at the end.
+    cdef uint32_t before = g.flags & GF_SHIELD
+    held = None
+    g.flags |= GF_SHIELD
+    while True:
+        try:
+            cond_lock(lock)
+            break
+        except BaseException as e:
+            held = e
+    g.flags = (g.flags & ~<uint32_t>GF_SHIELD) | before
+    if held is not None:
+        raise held
+    return 0
+
+
+cdef int cond_wait(Cond self, object timeout) except -1:
+    cdef int64_t deadline = deadline_of(timeout)
+    cdef gm_m* m = getm()
+    cdef gm_g* g = getg(m)
+    cdef gm_sudog* s
+    cdef int r
+    if not self.mutex.locked():
+        raise RuntimeError("Cond.wait: the mutex is not locked")
+    if deadline == TRY_ONCE:
+        raise TimeoutError("Cond.wait timed out")
+    s = sudog_arm(g, &self.waiters, b"sync.Cond.Wait")      # D1
+    cond_unlock(self.mutex)
+    r = gopark(m, g, deadline)
+    waitq_remove(&self.waiters, s)
+    try:
+        park_raise(m, r, "Cond.wait")
+    finally:
+        cond_lock_again(g, self.mutex)
+    return 0
+
+
+@cython.final
+cdef class Cond:
+    """Cond(mutex=None)
+    A condition variable (Go's sync.Cond). ``with cond:`` holds its mutex.
+
+    Args:
+        mutex: the Mutex, or RWMutex (its writer's side), that guards the condition; None makes
+            a Mutex. Afterwards ``mutex`` is it.
+
+    Raises:
+        TypeError: something else, such as a threading.Lock.
+
+    >>> cond, queue = Cond(), []
+    >>> def consume():
+    ...     with cond:
+    ...         cond.wait_for(lambda: queue)
+    ...         return queue.pop()
+    >>> g = go(consume)
+    >>> with cond:
+    ...     queue.append("item")
+    ...     cond.signal()
+    >>> g.result()
+    'item'
+    """
+
+    def __cinit__(self, mutex=None):
+        if mutex is None:
+            mutex = Mutex()
+        elif type(mutex) is not Mutex and type(mutex) is not RWMutex:
+            raise TypeError(f"Cond needs a gmpx Mutex or RWMutex, not {type(mutex).__name__}")
+        self.mutex = mutex
+
+    def wait(self, timeout=None):
+        """wait(timeout=None)
+        Unlocks the mutex, waits for a signal, locks it again. Returns True.
+
+        The mutex is held again, however this ends. As with any condition variable, look at the
+        condition afterwards: another goroutine may have been there first.
+
+        Args:
+            timeout: seconds until the signal; None waits for ever, 0 raises at once. Locking
+                again may take longer.
+
+        Raises:
+            TimeoutError: no signal in time.
+            RuntimeError: the mutex is not locked.
+
+        Blocks the goroutine; on a foreign thread, the thread.
+        """
+        cond_wait(self, timeout)
+        return True
+
+    def wait_for(self, predicate, timeout=None):
+        """wait_for(predicate, timeout=None)
+        Waits until ``predicate()``, called with the mutex held, is true; returns its value.
+
+        Args:
+            timeout: seconds in all; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it was not true in time. What predicate raises.
+
+        Blocks, other errors: as ``wait``.
+        """
+        cdef int64_t deadline = deadline_of(timeout)
+        cdef int64_t left
+        if not self.mutex.locked():
+            raise RuntimeError("Cond.wait_for: the mutex is not locked")
+        while True:
+            found = predicate()
+            if found:
+                return found
+            if deadline == NO_DEADLINE:
+                cond_wait(self, None)
+                continue
+            left = deadline - gm_nanotime() if deadline != TRY_ONCE else 0
+            if left <= 0:
+                raise TimeoutError("Cond.wait_for timed out")
+            try:
+                cond_wait(self, left * 1e-9)
+            except TimeoutError:
+                found = predicate()
+                if found:
+                    return found
+                raise TimeoutError("Cond.wait_for timed out") from None
+
+    def signal(self):
+        """signal()
+        Wakes the goroutine that has waited longest, if one waits. The mutex need not be held."""
+        cdef gm_sudog* s = waitq_get(&self.waiters)
+        if s != NULL:
+            s.park.reason = WAKE_READY
+            goready(getm(), s.park.g, False)
+
+    def broadcast(self):
+        """broadcast()
+        Wakes all that wait. The mutex need not be held."""
+        if self.waiters.first != NULL:
+            wake_all(getm(), &self.waiters)
+
+    def __enter__(self):
+        cond_lock(self.mutex)
+        return True
+
+    def __exit__(self, *exc):
+        cond_unlock(self.mutex)
+
+    def __repr__(self):
+        return f"<Cond {self.mutex!r}>"
+
+
+# ---- Event ---------------------------------------------------------------------------------
+
+@cython.final
+cdef class Event:
+    """Event()
+    A flag that goroutines wait for (threading.Event, but for the time-out)."""
+
+    def __init__(self):
+        pass                                # refuses arguments
+
+    def is_set(self):
+        """is_set()
+        Whether it is set."""
+        return self.on
+
+    def set(self):
+        """set()
+        Sets it and wakes all that wait."""
+        self.on = True                      # D3
+        if self.waiters.first != NULL:
+            wake_all(getm(), &self.waiters)
+
+    def clear(self):
+        """clear()
+        Sets it back: later waits wait."""
+        self.on = False
+
+    def wait(self, timeout=None):
+        """wait(timeout=None)
+        Waits until it is set. Returns True.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it was not set in time (threading's returns False).
+
+        Blocks the goroutine; on a foreign thread, the thread.
+        """
+        cdef int64_t deadline = deadline_of(timeout)
+        cdef gm_m* m
+        if self.on:
+            return True
+        if deadline == TRY_ONCE:
+            raise TimeoutError("Event.wait timed out")
+        m = getm()
+        wait_on(m, getg(m), &self.waiters, b"event", deadline, "Event.wait")
+        return True
+
+    def __repr__(self):
+        return f"<Event {'set' if self.on else 'unset'}>"
+
+
+# ---- Once ----------------------------------------------------------------------------------
+
+cdef enum:
+    ONCE_NEW = 0
+    ONCE_RUNNING = 1
+    ONCE_DONE = 2
+
+
+@cython.final
+cdef class Once:
+    """Once()
+    Does something exactly once, whoever comes first (Go's sync.Once)."""
+
+    def __init__(self):
+        pass                                # refuses arguments
+
+    def do(self, fn):
+        """do(fn)
+        Calls ``fn()`` if this is the first call; else waits until the first one has ended.
+
+        It counts as done also when fn raises; what it raises goes to the first caller alone.
+
+        Raises:
+            TypeError: fn is not callable.
+            RuntimeError: fn itself calls ``do``.
+
+        Blocks the goroutine; on a foreign thread, the thread.
+        """
+        cdef gm_m* m
+        cdef gm_g* g
+        if not callable(fn):
+            raise TypeError(f"Once.do needs a callable, not {type(fn).__name__}")
+        if self.state == ONCE_DONE:
+            return None
+        m = getm()
+        g = getg(m)
+        if self.state == ONCE_RUNNING:
+            if self.goid == g.goid:
+                raise RuntimeError("Once.do called by its own function")
+            wait_on(m, g, &self.waiters, b"sync.Once.Do", NO_DEADLINE, "Once.do")
+            return None
+        self.state, self.goid = ONCE_RUNNING, g.goid
+        try:
+            fn()
+        finally:
+            self.state = ONCE_DONE          # D3
+            wake_all(getm(), &self.waiters)
+
+    @property
+    def done(self):
+        """True once the first call has ended."""
+        return self.state == ONCE_DONE
+
+    def __repr__(self):
+        return f"<Once {('new', 'running', 'done')[self.state]}>"
