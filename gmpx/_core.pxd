@@ -68,6 +68,7 @@ cdef enum:                      # what a park ends with; written by the winner o
     WAKE_INTERRUPT = 3          # the main goroutine: M0's pending exception is to be raised
     WAKE_NOMEM = 4              # the owner itself: no memory for the deadline's timer
     WAKE_YIELD = 5              # the main goroutine in gosched: not woken by anyone yet
+    WAKE_SCOPE = 6              # one of its scopes has fired: Interrupted is to be raised
 
 cdef enum:                      # gm_p.status, under sched.lock
     P_IDLE = 0                  # on sched.pidle, no M
@@ -118,8 +119,26 @@ cdef struct gm_waitq:           # GIL
 cdef struct gm_timer:
     int64_t when                # timers.lock: CLOCK_MONOTONIC nanoseconds
     Py_ssize_t index            # timers.lock: place in the heap, -1 when not in it
-    gm_park* park
-    uint64_t word
+    gm_park* park               # whose time-out it is, with the word to win; NULL: word says what
+    uint64_t word               # it is part of (TIMER_SCOPE, TIMER_NODE)
+
+cdef struct gm_scope:           # timers.lock; see rt/scope.pxi
+    gm_timer timer              # first: the heap knows it by that
+    gm_scope* outer
+    gm_park* park               # of the goroutine that opened it; NULL before
+    PyObject* obj               # borrowed: the Scope
+    int state
+    bint is_shield              # constant
+
+cdef struct gm_tnode:           # timers.lock; see rt/timer.pxi
+    gm_timer timer              # first
+    gm_tnode* next              # timers.fired
+    gm_tnode* prev
+    bint on_fired
+    int64_t period              # ns; 0: fires once
+    int64_t fired_at
+    uint64_t epoch              # timers.epoch when it was started
+    PyObject* obj               # borrowed: the TimerNode
 
 # One waiting party on one wait queue. Lives in the waiter's park (never on a C stack: a
 # suspended greenlet's stack is copied away), and is unlinked before the wait returns.
@@ -143,7 +162,10 @@ cdef struct gm_park:
     PyObject* gl                # owner: the greenlet to resume, owned while parked
     PyObject* home              # constant, owned: the worker's greenlet, or the thread's root
     void* home_token            # owner: home's gm_greenlet_token, once known
-    int reason                  # winner of word, before it publishes the G
+    short reason                # winner of word, before it publishes the G
+    short shield                # timers.lock, the owner: scopes may not interrupt now
+    gm_u32 due                  # timers.lock: scopes that have fired and want to interrupt
+    gm_scope* scopes            # timers.lock, the owner: innermost first
     const char* why             # owner: Go's word for what is waited for
     gm_sudog sudog
     gm_timer timer
@@ -166,6 +188,8 @@ cdef struct gm_gext:            # GIL
     PyObject* wg                # owned until goexit0: WaitGroup to count down, or NULL
     PyObject* callbacks         # list or NULL
     PyObject* name              # str or NULL
+    PyObject* cancel_message    # what Cancelled is to say, or NULL
+    PyObject* locals            # owned until goexit0: {Local: dict}, or NULL
 
 # A worker greenlet: runs one fresh G after another inline. Owned by its M.
 cdef struct gm_worker:
@@ -274,6 +298,9 @@ cdef struct gm_timers:
     Py_ssize_t n
     Py_ssize_t room
     gm_i64 next_when            # lock / anyone: when of the first, INT64_MAX for none
+    gm_tnode* fired             # lock: those that are to be delivered, in order
+    gm_tnode* fired_last
+    uint64_t epoch              # counts the forks that led to this process
 
 cdef struct gm_sched:
     gm_lock lock
@@ -368,7 +395,7 @@ cdef class Semaphore:
 
 cdef class Cond:
     cdef gm_mu mu
-    cdef readonly object mutex
+    cdef object lock            # Mutex or RWMutex
     cdef gm_waitq waiters
     cdef object __weakref__
 
@@ -388,6 +415,43 @@ cdef class Once:
     cdef object __weakref__
 
 
+cdef class Chan
+
+
+cdef class Scope:
+    cdef gm_scope s
+    cdef int open(self, int64_t deadline) except -1
+    cdef int arm(self, gm_m* m, int64_t deadline) except -1
+    cdef int fire(self) except -1
+    cdef bint close(self, object exc) except -1
+
+
+cdef class TimerNode:
+    cdef gm_tnode node
+    cdef PyObject* chan         # borrowed: the channel that keeps this, or NULL
+    cdef tuple call             # (function, arguments, context), or None
+    cdef bint held              # the runtime has a reference
+    cdef bint pending(self) noexcept
+    cdef bint cancel(self) noexcept
+    cdef int start(self, int64_t delay) except -1
+    cdef bint stop(self) except -1
+    cdef void hold(self) noexcept
+    cdef void let_go(self) noexcept
+    cdef int deliver(self, gm_m* m) except -1
+
+
+cdef class Timer:
+    cdef TimerNode node
+    cdef Chan chan
+    cdef object __weakref__
+
+
+cdef class Ticker:
+    cdef TimerNode node
+    cdef Chan chan
+    cdef object __weakref__
+
+
 cdef class Chan:
     cdef gm_mu mu
     cdef bint is_closed
@@ -396,6 +460,7 @@ cdef class Chan:
     cdef Py_ssize_t head        # index of the oldest
     cdef Py_ssize_t size        # slots of buf now; grows up to room
     cdef list buf
+    cdef object keeps           # a timer's node, or None
     cdef gm_waitq recvq
     cdef gm_waitq sendq
     cdef uint64_t id

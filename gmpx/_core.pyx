@@ -52,6 +52,8 @@ include "rt/select.pxi"     # select
 include "rt/rwmutex.pxi"    # RWMutex
 include "rt/semaphore.pxi"  # Semaphore
 include "rt/cond.pxi"       # Cond, Event, Once
+include "rt/scope.pxi"      # timeout, shield
+include "rt/timer.pxi"      # Timer, Ticker, after, after_func
 include "rt/spawn.pxi"      # go, spawn
 include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
 include "rt/signals.pxi"    # Ctrl-C

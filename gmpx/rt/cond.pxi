@@ -57,18 +57,18 @@ cdef int cond_wait(Cond self, object timeout) except -1:
     cdef gm_g* g = getg(m)
     cdef gm_sudog* s
     cdef int r
-    if not self.mutex.locked():
+    if not self.lock.locked():
         raise RuntimeError("Cond.wait: the mutex is not locked")
     if deadline == TRY_ONCE:
         raise TimeoutError("Cond.wait timed out")
     s = sudog_arm(g, &self.waiters, b"sync.Cond.Wait")      # D1
-    cond_unlock(self.mutex)
+    cond_unlock(self.lock)
     r = gopark(m, g, deadline)
     waitq_remove(&self.waiters, s)
     try:
         park_raise(m, r, "Cond.wait")
     finally:
-        cond_lock_again(g, self.mutex)
+        cond_lock_again(g, self.lock)
     return 0
 
 
@@ -102,7 +102,12 @@ cdef class Cond:
             mutex = Mutex()
         elif type(mutex) is not Mutex and type(mutex) is not RWMutex:
             raise TypeError(f"Cond needs a gmpx Mutex or RWMutex, not {type(mutex).__name__}")
-        self.mutex = mutex
+        self.lock = mutex
+
+    @property
+    def mutex(self):
+        """The Mutex or RWMutex that guards the condition."""
+        return self.lock
 
     def wait(self, timeout=None):
         """wait(timeout=None)
@@ -138,7 +143,7 @@ cdef class Cond:
         """
         cdef int64_t deadline = deadline_of(timeout)
         cdef int64_t left
-        if not self.mutex.locked():
+        if not self.lock.locked():
             raise RuntimeError("Cond.wait_for: the mutex is not locked")
         while True:
             found = predicate()
@@ -173,14 +178,14 @@ cdef class Cond:
             wake_all(getm(), &self.waiters)
 
     def __enter__(self):
-        cond_lock(self.mutex)
+        cond_lock(self.lock)
         return True
 
     def __exit__(self, *exc):
-        cond_unlock(self.mutex)
+        cond_unlock(self.lock)
 
     def __repr__(self):
-        return f"<Cond {self.mutex!r}>"
+        return f"<Cond {self.lock!r}>"
 
 
 # ---- Event ---------------------------------------------------------------------------------

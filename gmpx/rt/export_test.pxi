@@ -130,3 +130,9 @@ def _machines():
         m = m.all_next
     gm_lock_release(&sched.lock)
     return [x for x in found if x is not None]
+
+
+def _n_timers():
+    """_n_timers()
+    How many timers are pending."""
+    return timers.n

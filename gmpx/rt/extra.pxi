@@ -44,4 +44,5 @@ cdef void extra_free(gm_g* g) noexcept:
         g.extra = 0
         xdecref(ext.callbacks)
         xdecref(ext.name)
+        xdecref(ext.cancel_message)
         free(ext)

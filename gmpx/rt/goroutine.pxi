@@ -219,6 +219,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
             g.fn = text_ref((<_Failure><object>r).name)
             report(<Goroutine>obj, <_Failure><object>r)     # L4
         decref(r)
+    if gm_likely(g.park != NULL) and gm_unlikely(g.park.scopes != NULL):
+        scopes_drop(g.park)
     wg = take_wg(g)
     g.park = NULL
     m.curg = NULL                           # what still runs is not the G's: it may not park

@@ -152,7 +152,8 @@ cdef class Goroutine:
 
     def cancel(self, msg=None):
         """cancel(msg=None)
-        Asks it to stop: raises Cancelled in it at its present or next park point.
+        Asks it to stop: raises Cancelled(msg), or Cancelled() for None, in it at its present or
+        next park point.
 
         One that has not started never runs. Delivered only by an operation that really parks,
         by gosched and by sleep(0); calls before the delivery coalesce.
@@ -165,6 +166,8 @@ cdef class Goroutine:
         """
         if self.g.flags & GF_SYSTEM:
             raise RuntimeError(f"{self!r} cannot be cancelled")
+        if msg is not None:
+            set_cancel_message(&self.g, msg)
         return g_cancel(&self.g)
 
     def stack(self):
@@ -228,6 +231,33 @@ cdef bint g_cancel(gm_g* g) noexcept:
     return True
 
 
-cdef PyObject* raise_cancelled() noexcept:
-    PyErr_SetNone(<PyObject*>Cancelled)
+cdef PyObject* raise_cancelled(gm_g* g) noexcept:
+    try:
+        e = cancelled_error(g)
+    except BaseException as inner:
+        e = inner
+    PyErr_SetNone_of(e)
     return NULL
+
+
+cdef int set_cancel_message(gm_g* g, object msg) except -1:
+    cdef gm_gext* ext
+    cdef PyObject* old
+    if gm_load_u32_acquire(&g.status) == G_DEAD:
+        return 0
+    ext = ext_of(g)
+    old = ext.cancel_message
+    ext.cancel_message = own(msg)
+    xdecref(old)
+    return 0
+
+
+cdef object cancelled_error(gm_g* g):
+    # With the message of the latest cancel, if it has one.
+    cdef gm_gext* ext = ext_get(g)
+    cdef PyObject* msg
+    if ext == NULL or ext.cancel_message == NULL:
+        return Cancelled()
+    msg = ext.cancel_message
+    ext.cancel_message = NULL
+    return Cancelled(take_ref(msg))

@@ -215,6 +215,8 @@ cdef void fork_child() noexcept nogil:
 cdef void timers_forget() noexcept nogil:
     timers.heap = NULL                              # another thread may have been in realloc
     timers.n = timers.room = 0
+    timers.fired = timers.fired_last = NULL
+    timers.epoch += 1
     gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
 
 
@@ -248,6 +250,8 @@ def _after_fork_child():
     m0_machine = NULL
     if m != NULL:
         adopt_m0(m, me)
+    if me != NULL:
+        scopes_again(me.park)
     if n > 0:
         gm_store_u32_relaxed(&sched.nprocs, 0)
         procresize(n)

@@ -122,12 +122,16 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     cdef gm_park* pk = g.park
     cdef int r
     counters(m).parked += 1
-    if gm_unlikely(m.kind == M_FOREIGN):
-        return park_foreign(m, g, deadline)
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD and park_win(pk, armed_word(pk)):
         g.flags &= ~<uint32_t>GF_CANCEL                 # a cancel that came before this wait
         gm_store_u32_relaxed(&g.status, G_RUNNING)
         return WAKE_CANCEL
+    if gm_unlikely(pk.scopes != NULL) and scopes_interrupt(pk):
+        gm_store_u32_relaxed(&g.status, G_RUNNING)
+        scopes_delivered(pk)
+        return WAKE_SCOPE
+    if gm_unlikely(m.kind == M_FOREIGN):
+        return park_foreign(m, g, deadline)
     if deadline >= 0:
         pk.timer.when = deadline
         pk.timer.park = pk
@@ -144,6 +148,8 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         interrupt_soon(m)
     if gm_unlikely(r < 0):
         return -1
+    if gm_unlikely(pk.reason == WAKE_SCOPE):
+        scopes_delivered(pk)
     return pk.reason
 
 
@@ -231,6 +237,8 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     PyEval_RestoreThread(ts)
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
     gm_store_u32_relaxed(&g.status, G_RUNNING)
+    if pk.reason == WAKE_SCOPE:
+        scopes_delivered(pk)
     return pk.reason
 
 
@@ -254,7 +262,9 @@ cdef int park_raise(gm_m* m, int reason, str what) except -1:
     if reason == WAKE_TIMEOUT:
         raise TimeoutError(what + " timed out")
     if reason == WAKE_CANCEL:
-        raise Cancelled()
+        raise cancelled_error(gm_tls_m.curg)
+    if reason == WAKE_SCOPE:
+        raise Interrupted()
     if reason == WAKE_NOMEM:
         raise MemoryError()
     return raise_interrupt(m)

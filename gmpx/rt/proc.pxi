@@ -164,11 +164,13 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
     return g
 
 
-cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept nogil:
+cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept:
     # The coarse clock costs a quarter of the exact one and is late by a few ms at most.
     cdef int64_t now = gm_nanotime() if tick % 8 == 0 else gm_nanotime_coarse()
     if now >= gm_load_i64_relaxed(&timers.next_when):
         timers_run(m, now)
+        if timers.fired != NULL:            # written by others under the lock: they deliver it, too
+            timers_deliver(m)
 
 
 # ---- when the local queues are empty -------------------------------------------------------
@@ -213,6 +215,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                     gfree_trim()
         elif why == WORK_DISARM:
             poll_disarm()
+        elif why == WORK_TIMERS:
+            timers_deliver(m)
 
 
 cdef enum:                              # why find_work returned
@@ -220,6 +224,7 @@ cdef enum:                              # why find_work returned
     WORK_HOUSEKEEP = 1                  # signal handlers may want to run, idle workers to end
     WORK_DISARM = 2                     # the poller has seen nothing queued for a while
     WORK_STOP = 3
+    WORK_TIMERS = 5                     # something is to be delivered with the GIL
     WORK_RESCUE = 4                     # *out was taken from a P that stands still
 
 
@@ -232,6 +237,9 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             inbox_drain(&m.inbox, &m.ready)
         if gm_load_i64_relaxed(&timers.next_when) != INT64_MAX:
             timers_run(m, gm_nanotime())
+            if timers.fired != NULL:
+                poll_pass_on(m)
+                return WORK_TIMERS
         if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
             spin_end(m)
             if m.p == NULL:
@@ -422,7 +430,9 @@ cpdef object gosched():
         raise_interrupt(m)
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
         g.flags &= ~<uint32_t>GF_CANCEL
-        raise Cancelled()
+        raise cancelled_error(g)
+    if gm_unlikely(gm_load_u32_relaxed(&g.park.due) != 0) and scopes_take(g.park):
+        raise Interrupted()
     return None
 
 

@@ -180,9 +180,8 @@ cdef class RWMutex:
 
 
 @cython.final
-@cython.internal
 cdef class RWReader:
-    # What RWMutex.reader() returns. May be used again, and by several goroutines at once.
+    """What RWMutex.reader() returns. May be used again, and by several goroutines at once."""
 
     def __enter__(self):
         rw_rlock(self.rw, NO_DEADLINE)

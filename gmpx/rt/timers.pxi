@@ -1,4 +1,5 @@
-# Deadlines: a 4-ary heap of timers, each the time-out of one park (Go's time.go).
+# Deadlines: a 4-ary heap of timers (Go's time.go), nearly all of them the time-out of one park;
+# the others are a scope's or a Timer's.
 #
 # Invariants
 #   T1  heap[i].index == i; index is -1 for a timer that is not in the heap.
@@ -107,6 +108,15 @@ cdef inline void timer_stop(gm_timer* t) noexcept nogil:
     gm_lock_release(&timers.lock)
 
 
+cdef gm_g* timer_fire(gm_timer* t, int64_t now) noexcept nogil:
+    # One that is no park's time-out, under timers.lock. A goroutine to be readied, or NULL.
+    if t.word == TIMER_NODE:
+        node_fire(t, now)
+        return NULL
+    timer_remove(t)
+    return scope_fire(<gm_scope*>t)
+
+
 cdef void timers_run(gm_m* m, int64_t now) noexcept nogil:
     # Fires all that is due. The woken go to their Ms after the lock is left.
     cdef gm_gq due
@@ -117,6 +127,11 @@ cdef void timers_run(gm_m* m, int64_t now) noexcept nogil:
     gm_lock_acquire(&timers.lock)
     while timers.n > 0 and timers.heap[0].when <= now:
         t = timers.heap[0]
+        if t.park == NULL:
+            g = timer_fire(t, now)
+            if g != NULL:
+                gq_put(&due, g)
+            continue
         timer_remove(t)
         if park_win(t.park, t.word):                # T3
             t.park.reason = WAKE_TIMEOUT

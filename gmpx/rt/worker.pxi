@@ -71,7 +71,7 @@ cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     w.park.g = g
     execute(m, g)
     if gm_unlikely(g.flags & GF_CANCELLED):
-        r = raise_cancelled()
+        r = raise_cancelled(g)
     elif gm_unlikely(context_for(m, w, g) < 0):
         r = NULL
     elif args == NULL:

@@ -25,6 +25,18 @@ cdef void poll_wake_before(int64_t when) noexcept nogil:
     pass                                        # the wakers look at the timers all the time
 
 
+cdef enum:
+    TIMER_NODE = 2
+
+
+cdef void node_fire(gm_timer* t, int64_t now) noexcept nogil:
+    pass                                        # all timers here are time-outs of parks
+
+
+cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
+    return NULL
+
+
 cdef int park_once(thread_t* t) noexcept nogil:
     # One wait, as select has it, on a foreign thread. 0: an item or a time-out; -1: stuck.
     cdef gm_m* m = &ms[t.id]

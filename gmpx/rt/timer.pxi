@@ -1,0 +1,362 @@
+# Timer, Ticker, after, after_func: timers that do something (Go's time package).
+#
+# A TimerNode is what lies in the heap of rt/timers.pxi. When it is due it goes to the list
+# `fired`, in the heap's lock; an M that holds the GIL takes it from there and sends the time to
+# its channel, or starts its function (timers_deliver).
+#
+# Invariants
+#   X1  A node is in the heap when timer.index >= 0, and on `fired` when on_fired; a ticker may be
+#       on both. Both are changed under timers.lock.
+#   X2  A channel keeps its node, a node does not keep its channel: when nobody has the channel any
+#       more the timer goes. A node with a function is kept by the runtime while it is pending.
+#   X3  Once stop or reset has returned nothing of the time before can be received.
+
+cdef enum:
+    TIMER_SCOPE = 1             # gm_timer.word of one that has no park: what it is part of
+    TIMER_NODE = 2
+
+
+cdef void node_fire(gm_timer* t, int64_t now) noexcept nogil:
+    # timers.lock held; t is the first in the heap and due.
+    cdef gm_tnode* node = <gm_tnode*>t
+    if node.period > 0:
+        t.when += node.period * (1 + (now - t.when) // node.period)
+        timer_down(t, 0)
+        timers_note_first()
+    else:
+        timer_remove(t)
+    if node.on_fired:
+        return                              # a tick that nobody has come to deliver: dropped
+    node.on_fired = True
+    node.fired_at = now
+    node.next = NULL
+    node.prev = timers.fired_last
+    if node.prev != NULL:
+        node.prev.next = node
+    else:
+        timers.fired = node
+    timers.fired_last = node
+
+
+cdef void fired_remove(gm_tnode* node) noexcept nogil:
+    # timers.lock held.
+    if not node.on_fired:
+        return
+    node.on_fired = False
+    if node.prev != NULL:
+        node.prev.next = node.next
+    else:
+        timers.fired = node.next
+    if node.next != NULL:
+        node.next.prev = node.prev
+    else:
+        timers.fired_last = node.prev
+
+
+cdef void timers_deliver(gm_m* m) noexcept:
+    # With the GIL: all that has fired.
+    cdef gm_tnode* node
+    cdef TimerNode obj
+    while True:
+        gm_lock_acquire(&timers.lock)
+        node = timers.fired
+        if node != NULL:
+            fired_remove(node)
+        gm_lock_release(&timers.lock)
+        if node == NULL:
+            return
+        obj = <TimerNode>node.obj
+        try:
+            obj.deliver(m)
+        except BaseException as e:          # no memory
+            unraisable(e)
+
+
+cdef void unraisable(object e) noexcept:
+    PyErr_SetNone_of(e)
+    PyErr_WriteUnraisable(NULL)
+
+
+cdef int timers_attend() except -1:
+    # Somebody must be there when a timer is due, also if this thread is busy elsewhere.
+    if gm_load_ptr_seqcst(&sched.poller) == NULL:
+        if gm_load_u32_relaxed(&sched.nmidle) == 0 and gm_load_u32_relaxed(&sched.nm) == 0:
+            new_m(NULL)
+        else:
+            poll_pass_on(NULL)
+    return 0
+
+
+@cython.final
+cdef class TimerNode:
+    """What lies in the heap for a Timer, a Ticker or a channel of after."""
+
+    def __cinit__(self):
+        self.node.timer.index = -1
+        self.node.timer.word = TIMER_NODE
+        self.node.obj = <PyObject*>self
+
+    def __dealloc__(self):
+        self.cancel()
+
+    cdef bint pending(self) noexcept:
+        if self.node.epoch != timers.epoch:         # a fork's child has forgotten it
+            self.node.timer.index = -1
+            self.node.on_fired = False
+        return self.node.timer.index >= 0 or self.node.on_fired
+
+    cdef bint cancel(self) noexcept:
+        # Whether it was pending.
+        cdef bint was
+        gm_lock_acquire(&timers.lock)
+        was = self.pending()
+        if self.node.timer.index >= 0:
+            timer_remove(&self.node.timer)
+        fired_remove(&self.node)
+        gm_lock_release(&timers.lock)
+        return was
+
+    cdef int start(self, int64_t delay) except -1:
+        # Not pending. delay: nanoseconds, < 0 for never.
+        if delay < 0:
+            return 0
+        self.node.epoch = timers.epoch
+        self.node.timer.when = gm_nanotime() + delay
+        if timer_add(&self.node.timer) < 0:
+            raise MemoryError()
+        self.hold()
+        timers_attend()
+        return 0
+
+    cdef bint stop(self) except -1:
+        cdef bint was = self.cancel()
+        cdef PyObject* v
+        if self.chan != NULL:                       # X3
+            v = chan_try_recv(getm(), <Chan>self.chan)
+            if v != NULL:
+                decref(v)
+                was = True
+        self.let_go()
+        return was
+
+    cdef void hold(self) noexcept:
+        if self.call is not None and not self.held:
+            self.held = True
+            Py_INCREF(self)                         # X2
+
+    cdef void let_go(self) noexcept:
+        if self.held:
+            self.held = False
+            Py_DECREF(self)
+
+    cdef int deliver(self, gm_m* m) except -1:
+        cdef Chan c
+        cdef object at
+        if self.call is not None:
+            self.let_go()                           # the caller has a reference of its own
+            call = (self.call[0], self.call[1])
+            start_later(m, self.call[2], call)
+            return 0
+        if self.chan == NULL or (<Chan>self.chan).is_closed:
+            return 0
+        c = <Chan>self.chan
+        at = self.node.fired_at * 1e-9              # may collect garbage
+        if not c.is_closed:
+            chan_try_send(m, c, <PyObject*>at)      # full: dropped
+        return 0
+
+
+cdef int start_later(gm_m* m, object context, tuple call) except -1:
+    # go call[0](*call[1]), in a copy of that context.
+    cdef gm_g* g
+    cdef PyObject* ctx = context_copy(<PyObject*>context)
+    if ctx == NULL:
+        raise MemoryError()
+    packed = (call[1], {})
+    Py_INCREF(packed)
+    g = newproc1(m, <PyObject*>(<object>call[0]), <PyObject*>packed, GF_KWARGS | GF_OWN_CONTEXT,
+                 ctx, NULL)
+    if g == NULL:
+        raise MemoryError()
+    newproc_publish(m, g)
+    return 0
+
+
+cdef int64_t delay_of(object seconds, str what, bint positive) except -2:
+    # Nanoseconds; -1 for longer than anyone lives.
+    cdef double s
+    if isinstance(seconds, str):
+        raise TypeError(f"{what} needs a number of seconds, not str")
+    try:
+        s = seconds
+    except TypeError:
+        raise TypeError(f"{what} needs a number of seconds, not {type(seconds).__name__}") from None
+    if isnan(s):
+        raise ValueError(f"{what}: seconds must not be NaN")
+    if s < 0 or (positive and s == 0):
+        raise ValueError(f"{what}: seconds must {'be positive' if positive else 'not be negative'}: "
+                         f"{seconds!r}")
+    return -1 if s > 9.0e9 else max(<int64_t>(s * 1e9 + 0.5), 1 if positive else 0)
+
+
+cdef Chan timer_chan(TimerNode node):
+    cdef Chan c = Chan(1)
+    c.keeps = node
+    node.chan = <PyObject*>c                        # X2: outlives it
+    return c
+
+
+@cython.final
+cdef class Timer:
+    """Timer(seconds)
+    Sends the time to the channel ``c`` once, after so many seconds (Go's time.Timer).
+
+    The time is that of ``time.monotonic``, a float. A timer whose channel nobody has any more goes
+    without having fired. ``c`` is None for the timer that ``after_func`` returns.
+
+    Args:
+        seconds: a number >= 0.
+
+    Raises:
+        ValueError: negative or NaN. TypeError: not a number.
+    """
+
+    def __init__(self, seconds):
+        cdef int64_t delay = delay_of(seconds, "Timer", False)
+        if self.node is not None:
+            raise RuntimeError("a Timer is initialised once")
+        self.node = TimerNode.__new__(TimerNode)
+        self.chan = timer_chan(self.node)
+        self.node.start(delay)
+
+    @property
+    def c(self):
+        """The channel that gets the time; None for a timer of ``after_func``."""
+        return self.chan
+
+    def stop(self):
+        """stop()
+        Keeps it from firing.
+
+        Returns:
+            True if it was pending: nothing will be received, no function will run. False if it
+            has fired (and what it sent was received) or had been stopped.
+        """
+        return self.node.stop()
+
+    def reset(self, seconds):
+        """reset(seconds)
+        Starts it anew, from now, whatever became of it before. Nothing of the time before will be
+        received. A function that has started keeps running.
+
+        Returns, Raises: as ``stop``; as Timer.
+        """
+        cdef int64_t delay = delay_of(seconds, "Timer.reset", False)
+        was = self.node.stop()
+        self.node.start(delay)
+        return was
+
+    def __repr__(self):
+        return f"<Timer {'pending' if self.node is not None and self.node.pending() else 'idle'}>"
+
+
+@cython.final
+cdef class Ticker:
+    """Ticker(seconds)
+    Sends the time to the channel ``c`` every so many seconds (Go's time.Ticker).
+
+    The time is that of ``time.monotonic``. Ticks that a slow receiver has no room for are dropped;
+    those that come later keep to the beat. It goes when nobody has the channel any more.
+
+    Args:
+        seconds: a number > 0.
+
+    Raises:
+        ValueError: zero, negative or NaN. TypeError: not a number.
+
+    >>> ticker = Ticker(0.001)
+    >>> ticker.c.recv() < ticker.c.recv()
+    True
+    >>> ticker.stop()
+    """
+
+    def __init__(self, seconds):
+        cdef int64_t period = delay_of(seconds, "Ticker", True)
+        if self.node is not None:
+            raise RuntimeError("a Ticker is initialised once")
+        self.node = TimerNode.__new__(TimerNode)
+        self.chan = timer_chan(self.node)
+        self.node.node.period = period
+        self.node.start(period)
+
+    @property
+    def c(self):
+        """The channel that gets the time at each tick."""
+        return self.chan
+
+    def stop(self):
+        """stop()
+        No more ticks. The channel stays open, as in Go, so that no receiver takes the end for a
+        tick."""
+        self.node.stop()
+
+    def reset(self, seconds):
+        """reset(seconds)
+        Ticks every so many seconds from now on, also after ``stop``.
+
+        Raises: as Ticker.
+        """
+        cdef int64_t period = delay_of(seconds, "Ticker.reset", True)
+        self.node.stop()
+        self.node.node.period = period
+        self.node.start(period)
+
+    def __repr__(self):
+        return f"<Ticker {'pending' if self.node is not None and self.node.pending() else 'idle'}>"
+
+
+def after(seconds):
+    """after(seconds)
+    A channel that gets the time, ``time.monotonic()``, once, after so many seconds.
+
+    Args, Raises: as Timer. Go: time.After.
+
+    >>> c = Chan()
+    >>> select(c, after(0.001))[0]
+    1
+    """
+    cdef int64_t delay = delay_of(seconds, "after", False)
+    cdef TimerNode node = TimerNode.__new__(TimerNode)
+    cdef Chan c = timer_chan(node)
+    node.start(delay)
+    return c
+
+
+def after_func(seconds, fn, /, *args):
+    """after_func(seconds, fn, /, *args)
+    Calls ``fn(*args)`` in a goroutine of its own after so many seconds (Go's time.AfterFunc).
+
+    It runs in a copy of the caller's contextvars context.
+
+    Args:
+        seconds: a number >= 0.
+
+    Returns:
+        A Timer, whose ``stop`` and ``reset`` work; its ``c`` is None.
+
+    Raises:
+        TypeError: fn is not callable, or seconds not a number. ValueError: negative or NaN.
+    """
+    cdef int64_t delay = delay_of(seconds, "after_func", False)
+    cdef Timer t
+    cdef PyObject* ctx
+    if not callable(fn):
+        raise TypeError(f"after_func needs a callable, not {type(fn).__name__}")
+    ctx = context_copy_current()
+    if ctx == NULL:
+        raise MemoryError()
+    t = Timer.__new__(Timer)
+    t.node = TimerNode.__new__(TimerNode)
+    t.node.call = (fn, args, take_ref(ctx))
+    t.node.start(delay)
+    return t
