@@ -45,16 +45,29 @@ from gmpx._core import (
     timeout,
 )
 from gmpx.fanout import imap, map
+from gmpx.group import Group
+from gmpx.waiting import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    as_completed,
+    gather,
+    wait,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_COMPLETED",
     "Cancelled",
     "Chan",
     "ChannelClosed",
     "Cond",
     "Event",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
     "Goroutine",
+    "Group",
     "Machine",
     "Mutex",
     "Once",
@@ -67,8 +80,10 @@ __all__ = [
     "WouldBlock",
     "after",
     "after_func",
+    "as_completed",
     "current",
     "excepthook",
+    "gather",
     "go",
     "goexit",
     "gomaxprocs",
@@ -84,4 +99,5 @@ __all__ = [
     "spawn",
     "stats",
     "timeout",
+    "wait",
 ]

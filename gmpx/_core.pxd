@@ -358,6 +358,7 @@ cdef class WaitGroup:
     cdef Py_ssize_t n
     cdef gm_waitq waiters
     cdef bint fail_fast         # constant: a goroutine's failure ends the wait
+    cdef bint is_group          # constant: this is a GroupCore
     cdef object first_failed    # GIL: handle of the first that failed, if fail_fast
     cdef object __weakref__
 
@@ -424,6 +425,13 @@ cdef class Scope:
     cdef int arm(self, gm_m* m, int64_t deadline) except -1
     cdef int fire(self) except -1
     cdef bint close(self, object exc) except -1
+
+
+cdef class GroupCore(WaitGroup):
+    cdef Scope scope            # the body's; None outside of the block
+    cdef list failed            # GIL: handles, in the order of their ends
+    cdef bint cancelled
+    cdef bint entered
 
 
 cdef class TimerNode:

@@ -53,6 +53,7 @@ include "rt/rwmutex.pxi"    # RWMutex
 include "rt/semaphore.pxi"  # Semaphore
 include "rt/cond.pxi"       # Cond, Event, Once
 include "rt/scope.pxi"      # timeout, shield
+include "rt/group.pxi"      # under Group
 include "rt/timer.pxi"      # Timer, Ticker, after, after_func
 include "rt/spawn.pxi"      # go, spawn
 include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs

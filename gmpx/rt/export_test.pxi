@@ -136,3 +136,10 @@ def _n_timers():
     """_n_timers()
     How many timers are pending."""
     return timers.n
+
+
+def _n_callbacks(Goroutine g not None):
+    """_n_callbacks(g)
+    How many done callbacks it has."""
+    cdef gm_gext* ext = ext_get(&g.g)
+    return len(<list><object>ext.callbacks) if ext != NULL and ext.callbacks != NULL else 0

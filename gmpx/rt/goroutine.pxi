@@ -207,6 +207,10 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     if x != NULL:
         slot(g)[0] = NULL
         decref(x)
+    if gm_unlikely(ext_get(g) != NULL) and ext_get(g).locals != NULL:
+        x = ext_get(g).locals
+        ext_get(g).locals = NULL
+        decref(x)
     x = g.ctx
     g.ctx = NULL
     decref(x)
@@ -242,7 +246,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
 
 cdef inline bint wanted(gm_g* g) noexcept:
     # Whether anybody can still ask for the result: by a handle, or in a done callback.
-    return refcnt(OBJ(g)) > 1 or (ext_get(g) != NULL and ext_get(g).callbacks != NULL)
+    return (refcnt(OBJ(g)) > 1 or (ext_get(g) != NULL and ext_get(g).callbacks != NULL)
+            or (gm_unlikely(g.flags & GF_FAILED) and group_keeps(g)))
 
 
 cdef inline void g_recycle(gm_m* m, gm_g* g) noexcept:

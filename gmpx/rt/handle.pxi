@@ -150,6 +150,22 @@ cdef class Goroutine:
             ext.callbacks = <PyObject*>found
         (<list><object>ext.callbacks).append(fn)
 
+    def _failed(self):
+        """_failed()
+        Whether it has ended with an exception other than Cancelled. Does not count as reading."""
+        if gm_load_u32_acquire(&self.g.status) != G_DEAD or not self.g.flags & GF_FAILED:
+            return False
+        return not isinstance((<_Failure>self._result).exc, Cancelled)
+
+    def _remove_done_callback(self, fn):
+        """_remove_done_callback(fn)
+        Takes one that has not been called off again."""
+        cdef gm_gext* ext = ext_get(&self.g)
+        if ext != NULL and ext.callbacks != NULL:
+            found = <list><object>ext.callbacks
+            if fn in found:
+                found.remove(fn)
+
     def cancel(self, msg=None):
         """cancel(msg=None)
         Asks it to stop: raises Cancelled(msg), or Cancelled() for None, in it at its present or

@@ -104,7 +104,9 @@ cdef PyObject* go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
 
 
 cdef PyObject* wg_go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
-                              PyObject* kwnames) noexcept:
+                              PyObject* kwnames) except? NULL:
+    if gm_unlikely((<WaitGroup>self).is_group):
+        return group_go(<GroupCore>self, args, nargs, kwnames)
     return goroutine_create(args, nargs, kwnames, self)
 
 

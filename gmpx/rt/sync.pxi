@@ -44,6 +44,8 @@ cdef void wg_failed(gm_m* m, WaitGroup wg, PyObject* handle) noexcept:
     if wg.fail_fast and wg.first_failed is None:
         wg.first_failed = <object>handle
         wg_release(m, wg)
+    elif wg.is_group:
+        group_failed(m, <GroupCore>wg, handle)
 
 
 cdef class WaitGroup:

@@ -1,0 +1,140 @@
+"""Group: goroutines that end together (structured concurrency)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gmpx._core import Cancelled, GoExit, Goroutine, GroupCore, Interrupted, Semaphore, current
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+T = TypeVar("T")
+
+__all__ = ["Group"]
+
+# What ends a body without being a failure of it: it leaves the block as it is.
+PASSING = (Cancelled, GoExit, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+class Group:
+    """A block that ends when all goroutines started in it have ended.
+
+    The first one that fails cancels the others and interrupts the body's wait, as does a body
+    that raises. All failures leave the block together, in an ``ExceptionGroup``, each with its
+    own traceback (``BaseExceptionGroup`` if one of them is no Exception). A goroutine that ends
+    by Cancelled has not failed. What ends the body from outside (Cancelled, TimeoutError of an
+    outer ``timeout``, KeyboardInterrupt, SystemExit) cancels the goroutines too, and goes on from
+    the block once they have ended, as it is if none of them failed.
+
+    Args:
+        limit: how many goroutines may run at once, >= 1; None for no bound.
+
+    Raises:
+        ValueError, TypeError: a bad limit.
+
+    Go: golang.org/x/sync/errgroup. asyncio: TaskGroup. trio: a nursery.
+
+    >>> with Group() as group:
+    ...     squares = [group.go(pow, n, 2) for n in range(4)]
+    >>> [g.result() for g in squares]
+    [0, 1, 4, 9]
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._core = GroupCore()
+        self._slots: Semaphore | None = None
+        if limit is None:
+            self.go = self._core.go  # without this class's method in between
+        else:
+            if limit == 0:
+                raise ValueError("limit must be at least 1: 0")
+            self._slots = Semaphore(limit)
+
+    def go(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Goroutine[T]:
+        """Runs ``fn(*args, **kwargs)`` in a new goroutine of the group.
+
+        Goroutines of the group may call it, too. In a group that has been cancelled the new one
+        never runs.
+
+        Returns:
+            The Goroutine.
+
+        Raises:
+            TypeError: fn is not callable.
+            RuntimeError: not inside the block.
+
+        Never blocks without a limit; with one, parks until there is room.
+        """
+        assert self._slots is not None
+        if not callable(fn):
+            raise TypeError(f"go() needs a callable, not {type(fn).__name__}")
+        self._slots.acquire()
+        try:
+            handle = self._core.go(fn, *args, **kwargs)
+        except BaseException:
+            self._slots.release()
+            raise
+        handle.add_done_callback(self._ended)
+        return handle
+
+    def _ended(self, handle: Goroutine[Any]) -> None:
+        assert self._slots is not None
+        self._slots.release()
+
+    def cancel(self) -> None:
+        """Asks all goroutines of the group to stop, and interrupts the body's wait.
+
+        That alone is no error: the block ends without one."""
+        self._core.cancel()
+
+    def __enter__(self) -> Group:
+        self._core.enter()
+        return self
+
+    def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> bool:
+        core = self._core
+        outside = None  # what has come from outside to end the block
+        own = False
+        try:
+            own = core.leave(exc)
+        except Cancelled as e:
+            outside = e
+            own = True
+        if exc is not None:
+            core.cancel()
+        while True:
+            try:
+                core.wait()
+                break
+            except BaseException as e:
+                core.cancel()
+                outside = e
+        failures = core.close()
+        if exc is not None and not own:
+            if not isinstance(exc, PASSING):
+                failures.insert(0, exc)
+            elif outside is None:
+                outside = exc
+        try:
+            if failures:
+                self._raise(failures, outside)
+            if outside is not None and outside is not exc:
+                raise outside
+        finally:
+            # no cycles through the traceback
+            del exc, outside, failures
+        return own
+
+    def _raise(self, failures: list[BaseException], outside: BaseException | None) -> None:
+        if isinstance(outside, Cancelled):
+            if not isinstance(outside, Interrupted):
+                current().cancel(*outside.args[:1])  # it is still to stop, at its next wait
+        elif outside is not None:
+            failures.append(outside)
+        raise BaseExceptionGroup("unhandled errors in a Group", failures) from None
+
+    def __repr__(self) -> str:
+        return f"<Group {self._core!r}>"
