@@ -44,8 +44,11 @@ from gmpx._core import (
     stats,
     timeout,
 )
+from gmpx import context
+from gmpx.barrier import Barrier, BrokenBarrierError
 from gmpx.fanout import imap, map
 from gmpx.group import Group
+from gmpx.local import Local
 from gmpx.waiting import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -59,6 +62,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALL_COMPLETED",
+    "Barrier",
+    "BrokenBarrierError",
     "Cancelled",
     "Chan",
     "ChannelClosed",
@@ -68,6 +73,7 @@ __all__ = [
     "FIRST_EXCEPTION",
     "Goroutine",
     "Group",
+    "Local",
     "Machine",
     "Mutex",
     "Once",
@@ -81,6 +87,7 @@ __all__ = [
     "after",
     "after_func",
     "as_completed",
+    "context",
     "current",
     "excepthook",
     "gather",

@@ -43,6 +43,24 @@ cdef void extra_free(gm_g* g) noexcept:
     if ext != NULL:
         g.extra = 0
         xdecref(ext.callbacks)
+        xdecref(ext.locals)
         xdecref(ext.name)
         xdecref(ext.cancel_message)
         free(ext)
+
+
+def _locals(make):
+    """_locals(make)
+    The current goroutine's table of Local attributes; make() makes it. It goes with the
+    goroutine."""
+    cdef gm_g* g = getg(getm())
+    cdef gm_gext* ext = ext_of(g)
+    cdef PyObject* found
+    if ext.locals == NULL:
+        found = own(make())
+        ext = ext_of(g)
+        if ext.locals == NULL:
+            ext.locals = found
+        else:
+            decref(found)               # make() has called this
+    return <object>ext.locals

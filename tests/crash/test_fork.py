@@ -193,3 +193,32 @@ def test_multiprocessing(child, method, tmp_path):
     child("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')" if method == "fork"
           else "import subprocess, sys; sys.exit(subprocess.call([sys.executable, sys.argv[1]]))",
           str(script)).end(0)
+
+
+def test_timers_stay_with_the_parent_and_a_block_keeps_its_time(child):
+    child(SETUP + """
+    t, f = gmpx.Timer(60), gmpx.after_func(60, print)
+    tick = gmpx.Ticker(0.001)
+    def fn():
+        assert gmpx._core._n_timers() == 1          # of the block below
+        assert t.stop() is False and f.stop() is False
+        t.reset(0.001)
+        t.c.recv(timeout=20)
+        tick.reset(0.001)
+        tick.c.recv(timeout=20)
+        tick.stop()
+        gmpx.Chan().recv()
+    try:
+        with gmpx.timeout(0.2):
+            assert forks(lambda: None) == 42
+            pid = os.fork()
+            if pid == 0:
+                fn()
+            gmpx.Chan().recv()
+    except TimeoutError:
+        if pid == 0:
+            os._exit(43)
+    assert status(pid) == 43
+    assert t.stop() and f.stop()
+    tick.c.recv(timeout=20)
+    """).end(0)
