@@ -45,7 +45,7 @@ from gmpx._core import (
     timeout,
 )
 from gmpx import context
-from gmpx.barrier import Barrier, BrokenBarrierError
+from gmpx.barrier import Barrier
 from gmpx.fanout import imap, map
 from gmpx.group import Group
 from gmpx.local import Local
@@ -63,7 +63,6 @@ __version__ = "0.1.0"
 __all__ = [
     "ALL_COMPLETED",
     "Barrier",
-    "BrokenBarrierError",
     "Cancelled",
     "Chan",
     "ChannelClosed",

@@ -7,7 +7,7 @@ from threading import BrokenBarrierError
 
 from gmpx._core import Event, FailFast, Mutex
 
-__all__ = ["Barrier", "BrokenBarrierError"]
+__all__ = ["Barrier"]
 
 
 class _Round:
@@ -62,7 +62,7 @@ class Barrier:
         Raises:
             TimeoutError: the others did not come in time. This breaks the barrier, as does a
                 waiter that is cancelled or interrupted otherwise.
-            BrokenBarrierError: it is broken, or breaks or is reset meanwhile.
+            threading.BrokenBarrierError: it is broken, or breaks or is reset meanwhile.
             What action raises, in the goroutine that calls it; that breaks the barrier, too.
 
         Blocks the goroutine; on a foreign thread, the thread.

@@ -187,8 +187,15 @@ def _abandon(handles: Iterable[Goroutine[Any]]) -> None:
     for handle in handles:
         if not handle.done():
             handle.cancel()
+    interrupted = None
     for handle in handles:
-        try:
-            handle.exception()
-        except RuntimeError:
-            return  # collected as garbage inside the scheduler: nothing can wait there
+        while True:
+            try:
+                handle.exception()
+                break
+            except RuntimeError:
+                return  # collected as garbage inside the scheduler: nothing can wait there
+            except BaseException as e:  # cancelled, Ctrl-C: once they have ended
+                interrupted = e
+    if interrupted is not None:
+        raise interrupted

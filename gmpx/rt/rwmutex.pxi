@@ -1,11 +1,11 @@
 # RWMutex (Go's sync.RWMutex): many readers or one writer.
 #
 # Invariants (under the guard)
-#   R1  writing excludes readers > 0. Both are changed for a waiter by the one that wakes it
+#   A1  writing excludes readers > 0. Both are changed for a waiter by the one that wakes it
 #       (handed over), never by the waiter itself.
-#   R2  A writer that waits keeps new readers out; the readers that wait when a writer unlocks all
+#   A2  A writer that waits keeps new readers out; the readers that wait when a writer unlocks all
 #       go before the next writer. So neither starves.
-#   R3  A writer that gives up its wait lets in the readers that waited behind it alone.
+#   A3  A writer that gives up its wait lets in the readers that waited behind it alone.
 
 
 cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
@@ -20,14 +20,14 @@ cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
         wait_on(m, getg(m), &rw.wq, b"sync.RWMutex.Lock", deadline, "RWMutex.lock")
     except:
         if not rw.writing and not waitq_live(&rw.wq):
-            rw_admit(m, rw)                             # R3
+            rw_admit(m, rw)                             # A3
         raise
     return 0
 
 
 cdef int rw_rlock(RWMutex rw, int64_t deadline) except -1:
     cdef gm_m* m
-    if not rw.writing and not waitq_live(&rw.wq):       # R2
+    if not rw.writing and not waitq_live(&rw.wq):       # A2
         rw.readers += 1
         return 0
     if deadline == TRY_ONCE:

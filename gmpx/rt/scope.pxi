@@ -8,10 +8,10 @@
 # outermost of them that it ends. A scope that has fired outside of a shield waits for its end.
 #
 # Invariants
-#   N1  The list, the states and due are changed under timers.lock. due is what scopes_due says.
-#   N2  Who fires makes due nonzero, then tries to win the park; gopark arms, then reads due under
+#   I1  The list, the states and due are changed under timers.lock. due is what scopes_due says.
+#   I2  Who fires makes due nonzero, then tries to win the park; gopark arms, then reads due under
 #       the lock, if there are scopes at all. So either sees the other.
-#   N3  A scope is on the list of the goroutine that opened it until that one closes it or ends.
+#   I3  A scope is on the list of the goroutine that opened it until that one closes it or ends.
 #       The list owns a reference.
 
 cdef enum:                      # gm_scope.state
@@ -27,7 +27,7 @@ class Interrupted(Cancelled):
 
 
 cdef uint32_t scopes_due(gm_park* pk) noexcept nogil:
-    # N1. How many have fired, undelivered, with no shield inside.
+    # I1. How many have fired, undelivered, with no shield inside.
     cdef gm_scope* s = pk.scopes
     cdef uint32_t n = 0
     if pk.shield:
@@ -52,7 +52,7 @@ cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
     scopes_changed(pk)
     if gm_load_u32_relaxed(&pk.due) == 0:
         return NULL
-    word = gm_load_u64_acquire(&pk.word)                # N2
+    word = gm_load_u64_acquire(&pk.word)                # I2
     if not (word & 1) or not park_win(pk, word):
         return NULL
     pk.reason = WAKE_SCOPE
@@ -62,7 +62,7 @@ cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
 cdef bint scopes_interrupt(gm_park* pk) noexcept nogil:
     # gopark, armed: whether a scope wants this park not to happen. It is won then.
     cdef bint due
-    gm_lock_acquire(&timers.lock)                       # N2
+    gm_lock_acquire(&timers.lock)                       # I2
     due = gm_load_u32_relaxed(&pk.due) != 0
     gm_lock_release(&timers.lock)
     return due and park_win(pk, armed_word(pk))
@@ -81,7 +81,7 @@ cdef void scopes_delivered(gm_park* pk) noexcept nogil:
 
 
 cdef void scope_push(gm_park* pk, gm_scope* s) noexcept:
-    incref(s.obj)                                       # N3
+    incref(s.obj)                                       # I3
     s.park = pk
     gm_lock_acquire(&timers.lock)
     s.state = SCOPE_OPEN

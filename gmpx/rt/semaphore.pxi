@@ -1,10 +1,10 @@
 # Semaphore: a weighted counting semaphore, first come first served (golang.org/x/sync/semaphore).
 #
 # Invariants (under the guard)
-#   M1  value >= 0: what is free. Who wakes a waiter has taken its share off before (handed over).
-#   M2  While a live waiter stands at the head of the queue nobody else takes, however little it
+#   B1  value >= 0: what is free. Who wakes a waiter has taken its share off before (handed over).
+#   B2  While a live waiter stands at the head of the queue nobody else takes, however little it
 #       wants: a large request does not starve.
-#   M3  Whenever value grows or the head leaves, the queue is served until the head wants more
+#   B3  Whenever value grows or the head leaves, the queue is served until the head wants more
 #       than there is.
 #
 # A waiter's sudog.elem holds the number that it wants, not an object.
@@ -18,7 +18,7 @@ cdef inline bint sem_try(Semaphore sem, Py_ssize_t n) noexcept:
 
 
 cdef void sem_serve(gm_m* m, Semaphore sem) noexcept:
-    # M3
+    # B3
     cdef gm_sudog* s
     while waitq_live(&sem.waiters) and <Py_ssize_t>sem.waiters.first.elem <= sem.value:
         s = waitq_get(&sem.waiters)
@@ -47,7 +47,7 @@ cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:
     if r == WAKE_READY:
         return 0
     waitq_remove(&sem.waiters, s)
-    sem_serve(m, sem)                       # M3: it may have been the head
+    sem_serve(m, sem)                       # B3: it may have been the head
     return park_raise(m, r, "Semaphore.acquire")
 
 

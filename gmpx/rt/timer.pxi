@@ -5,11 +5,11 @@
 # its channel, or starts its function (timers_deliver).
 #
 # Invariants
-#   X1  A node is in the heap when timer.index >= 0, and on `fired` when on_fired; a ticker may be
+#   H1  A node is in the heap when timer.index >= 0, and on `fired` when on_fired; a ticker may be
 #       on both. Both are changed under timers.lock.
-#   X2  A channel keeps its node, a node does not keep its channel: when nobody has the channel any
+#   H2  A channel keeps its node, a node does not keep its channel: when nobody has the channel any
 #       more the timer goes. A node with a function is kept by the runtime while it is pending.
-#   X3  Once stop or reset has returned nothing of the time before can be received.
+#   H3  Once stop or reset has returned nothing of the time before can be received.
 
 cdef enum:
     TIMER_SCOPE = 1             # gm_timer.word of one that has no park: what it is part of
@@ -131,7 +131,7 @@ cdef class TimerNode:
     cdef bint stop(self) except -1:
         cdef bint was = self.cancel()
         cdef PyObject* v
-        if self.chan != NULL:                       # X3
+        if self.chan != NULL:                       # H3
             v = chan_try_recv(getm(), <Chan>self.chan)
             if v != NULL:
                 decref(v)
@@ -142,7 +142,7 @@ cdef class TimerNode:
     cdef void hold(self) noexcept:
         if self.call is not None and not self.held:
             self.held = True
-            Py_INCREF(self)                         # X2
+            Py_INCREF(self)                         # H2
 
     cdef void let_go(self) noexcept:
         if self.held:
@@ -202,7 +202,7 @@ cdef int64_t delay_of(object seconds, str what, bint positive) except -2:
 cdef Chan timer_chan(TimerNode node):
     cdef Chan c = Chan(1)
     c.keeps = node
-    node.chan = <PyObject*>c                        # X2: outlives it
+    node.chan = <PyObject*>c                        # H2: outlives it
     return c
 
 

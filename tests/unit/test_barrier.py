@@ -1,11 +1,12 @@
 """Barrier."""
 
 import threading
+from threading import BrokenBarrierError
 
 import pytest
 
 import gmpx
-from gmpx import Barrier, BrokenBarrierError, Cancelled, go
+from gmpx import Barrier, Cancelled, go
 
 
 def waiting(b, n=1, **kw):
