@@ -23,21 +23,15 @@ from collections import Counter
 
 import gmpx
 
+import operations as more
+from operations import Failure, check
+
 HANG_S = 60
 EPISODE_OPS = 4000
 BLOCK = bytes(64 * 1024)
 WARM_UP = 40  # episodes after which nothing may grow
 GROWTH_BLOCKS = 5
 SHOWN = ("spawned", "parked", "stolen", "m_parks", "m_wakes", "machines")
-
-
-class Failure(AssertionError):
-    """A conservation check that did not hold."""
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
 
 
 class Ledger:
@@ -76,6 +70,7 @@ class Episode:
         self.mutexes = [gmpx.Mutex() for _ in range(self.pick(1, 3))]
         self.inside = [0] * len(self.mutexes)
         self.locked_by_cancelled = 0
+        self.shared = more.Shared(self.rng)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -312,6 +307,7 @@ class Episode:
         + [spawn_and_join, cancel_child, fan, sleep, compute, block]
         + [collect, child_greenlet, yield_, wait_group, join_another]
         + [close, cancel_another, resize, fork]
+        + more.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -324,6 +320,7 @@ class Episode:
             self.ended += 1
 
     FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
+    FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -384,6 +381,7 @@ class Episode:
         self.ledger.settle(left_over)
         for mutex in self.mutexes:
             check(not mutex.locked(), "a Mutex is left locked")
+        self.shared.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)
