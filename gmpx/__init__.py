@@ -14,6 +14,7 @@ from gmpx._core import (
     Chan,
     ChannelClosed,
     Cond,
+    DeadlockError,
     Event,
     Goroutine,
     Machine,
@@ -46,6 +47,7 @@ from gmpx._core import (
 )
 from gmpx import context
 from gmpx.barrier import Barrier
+from gmpx.dump import dump
 from gmpx.fanout import imap, map
 from gmpx.group import Group
 from gmpx.local import Local
@@ -67,6 +69,7 @@ __all__ = [
     "Chan",
     "ChannelClosed",
     "Cond",
+    "DeadlockError",
     "Event",
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
@@ -88,6 +91,7 @@ __all__ = [
     "as_completed",
     "context",
     "current",
+    "dump",
     "excepthook",
     "gather",
     "go",

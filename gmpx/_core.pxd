@@ -167,6 +167,7 @@ cdef struct gm_park:
     gm_u32 due                  # timers.lock: scopes that have fired and want to interrupt
     gm_scope* scopes            # timers.lock, the owner: innermost first
     const char* why             # owner: Go's word for what is waited for
+    int64_t since               # owner: when the wait began, to a few ms
     gm_sudog sudog
     gm_timer timer
 

@@ -60,5 +60,6 @@ include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
 include "rt/signals.pxi"    # Ctrl-C
 include "rt/lifecycle.pxi"  # shutdown, exit, fork
 include "rt/inspect.pxi"    # Machine, Processor, stats
+include "rt/dump.pxi"       # snapshots, SIGQUIT, deadlock
 include "rt/export_test.pxi"  # single operations, for tests
 include "rt/start.pxi"      # what import does

@@ -252,6 +252,7 @@ def _after_fork_child():
         adopt_m0(m, me)
     if me != NULL:
         scopes_again(me.park)
+    quit_forked()
     if n > 0:
         gm_store_u32_relaxed(&sched.nprocs, 0)
         procresize(n)

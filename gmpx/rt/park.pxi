@@ -130,6 +130,7 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         gm_store_u32_relaxed(&g.status, G_RUNNING)
         scopes_delivered(pk)
         return WAKE_SCOPE
+    pk.since = gm_nanotime_coarse()
     if gm_unlikely(m.kind == M_FOREIGN):
         return park_foreign(m, g, deadline)
     if deadline >= 0:
@@ -218,6 +219,7 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts
     cdef int64_t left = -1
+    pk.timer.when = deadline                # for V2 alone: it is in no heap
     ts = PyEval_SaveThread()
     while True:
         note_clear(&m.note)

@@ -208,6 +208,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         if g != NULL:
             return g
         if why == WORK_HOUSEKEEP:
+            if m.kind == M_MAIN:
+                deadlock_look(m)
             if gm_nanotime() >= m.housekeep_at:
                 m.housekeep_at = INT64_MAX
                 trim_workers(m)

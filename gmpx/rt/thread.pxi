@@ -23,6 +23,7 @@ cdef gm_m* m_of_new_thread() except NULL:
         raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
     if gm_load_u32_relaxed(&sched.nallp) == 0:
         procresize(default_procs())
+    quit_start()
     obj = Machine.__new__(Machine)
     g = Goroutine.__new__(Goroutine)
     g.name = "main" if main else "thread " + thread_name()

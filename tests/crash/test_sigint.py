@@ -28,6 +28,7 @@ SETUP = """
         print(f"after {now - sent:.3f} s")
         assert now - sent < limit, now - sent
     never = gmpx.Chan()
+    hope = gmpx.Ticker(3600)                    # something could still happen: no deadlock
 """
 
 WAITS = {
@@ -242,6 +243,7 @@ def test_many_interrupts_none_lost_or_doubled(child):
 def test_interrupted_main_ends_the_process_with_the_usual_status(child):
     c = child("""
         import gmpx
+        hope = gmpx.Ticker(3600)
         def clean():
             try: gmpx.Chan().recv()
             finally: print("cleaned", flush=True)

@@ -1,0 +1,96 @@
+"""dump: where every goroutine stands."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType
+from typing import Any, TextIO
+
+from gmpx._core import Goroutine, _nprocs, _snapshot
+
+__all__ = ["dump"]
+
+#: Frames of one stack that are shown; of a deeper one the middle is left out.
+DEEPEST = 100
+
+
+def dump(file: TextIO | None = None) -> None:
+    """Writes every goroutine with its state and its stack, oldest first.
+
+    For each: id, status or what it waits for (in Go's words) and for how long, name, thread, stack
+    with the innermost call last, who spawned it. SIGQUIT (Ctrl-\\) does the same, wherever the
+    program hangs as long as the GIL can be had, and the program goes on; the environment variable
+    GMPX_SIGQUIT=0 leaves SIGQUIT alone, as does a handler that was there before. For what hangs in
+    C with the GIL held there is ``faulthandler``.
+
+    Args:
+        file: a text file; None for ``sys.stderr``.
+
+    Never blocks on goroutines. Go: the traces that SIGQUIT prints.
+    """
+    text = format_dump()
+    file = sys.stderr if file is None else file
+    if file is not None:
+        file.write(text)
+        file.flush()
+
+
+def format_dump() -> str:
+    """The text of ``dump``."""
+    found = _snapshot()
+    lines = [f"{len(found)} goroutines, gomaxprocs {_nprocs()}, pid {os.getpid()}\n"]
+    cache: dict[tuple[CodeType, int], str] = {}
+    for entry in found:
+        _describe(entry, cache, lines)
+    return "".join(lines)
+
+
+def _describe(
+    entry: tuple[Goroutine[Any], str, str, float, int | None, list[tuple[CodeType, int]]],
+    cache: dict[tuple[CodeType, int], str],
+    lines: list[str],
+) -> None:
+    g, status, reason, waited, mid, stack = entry
+    state = status
+    if reason:
+        state = f"{reason}, {_duration(waited)}"
+    where = "" if mid is None else f" on M{mid}"
+    lines.append(f"\ngoroutine {g.id} [{state}]{where}: {g.name}\n")
+    stack = [at for at in stack if at[0].co_filename != __file__]
+    stack.reverse()
+    if len(stack) > DEEPEST:
+        left_out = len(stack) - DEEPEST
+        middle = f"  ... {left_out} frames left out ...\n"
+        shown = [_frame(at, cache) for at in stack[: DEEPEST // 2]]
+        shown.append(middle)
+        shown += [_frame(at, cache) for at in stack[-DEEPEST // 2 :]]
+        lines += shown
+    else:
+        lines += [_frame(at, cache) for at in stack]
+    if g.parent_id:
+        lines.append(f"  spawned by goroutine {g.parent_id}\n")
+
+
+def _frame(at: tuple[CodeType, int], cache: dict[tuple[CodeType, int], str]) -> str:
+    text = cache.get(at)
+    if text is None:
+        code, line = at
+        name = getattr(code, "co_qualname", code.co_name)
+        text = f'  File "{code.co_filename}", line {line}, in {name}\n'
+        source = linecache.getline(code.co_filename, line or 0).strip()
+        if source:
+            text += f"    {source}\n"
+        cache[at] = text
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 0.01:
+        return "just now"
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,216 @@
+# What hangs and where: snapshots for dump(), SIGQUIT, deadlock detection.
+#
+# A snapshot takes raw (code, line) pairs of every goroutine under the GIL before anything is
+# formatted (gmpx/dump.py does that).
+#
+# SIGQUIT: the handler (rt/sigquit.h) posts a semaphore; a thread of its own, which holds no GIL
+# and has no Python state while it waits, then calls gmpx.dump. It is made at a process's first
+# contact with the runtime, unless SIGQUIT is in use already.
+#
+# Deadlock. M0 looks when its sleep ends to look for signals, so at most SIGNAL_NS after the last
+# goroutine has parked; there is no poll besides that one. It is one if the main goroutine is
+# parked and nothing can end its wait or another's:
+#   V1  every M of the runtime sleeps, with nothing in its inbox or queues; nothing is queued
+#       anywhere; no timer is pending or about to be delivered;
+#   V2  every other thread of the interpreter is parked in gmpx, without a time-out and with
+#       nothing in its inbox;
+#   V3  no Python signal handler but the default one of SIGINT is installed.
+# All that could change this needs the GIL, which the look holds, or is an M that V1 sees awake.
+
+from libc.signal cimport SIGQUIT
+
+cdef extern from "rt/sigquit.h" nogil:
+    int gm_quit_install()
+    bint gm_quit_is_ours()
+    void gm_quit_wait()
+    void gm_quit_fork_child()
+
+cdef extern from "Python.h":
+    void* PyInterpreterState_ThreadHead(void*) noexcept
+    void* PyThreadState_Next(void*) noexcept
+
+cdef bint quit_tried = False
+cdef int64_t deadlock_at = 0                # when to look again, after a look that found life
+cdef Py_ssize_t calls_blocking = 0          # GIL: blocking() calls under way
+
+
+class DeadlockError(RuntimeError):
+    """Raised in the main goroutine when nothing can ever run again. Its text is the dump.
+
+    Every goroutine is parked then, and there is no timer, no other thread that is not parked in
+    gmpx, and no Python signal handler but the default SIGINT one, so it is never a false alarm.
+    """
+
+
+# ---- snapshots -----------------------------------------------------------------------------
+
+def _snapshot():
+    """_snapshot()
+    All live goroutines: (handle, status, reason, seconds waited, M's id, [(code, line) ...])."""
+    cdef int64_t now = gm_nanotime()
+    cdef Goroutine g
+    cdef gm_park* pk
+    cdef list found = []
+    import sys
+    running = sys._current_frames()
+    for obj in live_goroutines():
+        g = <Goroutine>obj
+        pk = g.g.park
+        waited = 0.0
+        mid = None
+        if pk != NULL:
+            mid = pk.m.id
+            if gm_load_u32_acquire(&g.g.status) == G_WAITING:
+                waited = max(now - pk.since, 0) * 1e-9
+        found.append((obj, g.status, g.wait_reason, waited, mid, stack_of(&g.g, running)))
+    return found
+
+
+cdef list stack_of(gm_g* g, dict running):
+    # Innermost first.
+    cdef gm_park* pk = g.park
+    cdef gm_m* m = gm_tls_m
+    cdef list found = []
+    cdef object frame
+    if pk == NULL:
+        return found
+    if pk.gl != NULL:
+        frame = (<object>pk.gl).gr_frame
+    elif m != NULL and m.curg == g:
+        import sys
+        frame = sys._getframe()
+    else:
+        frame = running.get(pk.m.ident)
+    while frame is not None:
+        found.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return found
+
+
+def _nprocs():
+    """_nprocs()
+    gomaxprocs(), without making the calling thread known to the runtime."""
+    return gm_load_u32_relaxed(&sched.nprocs)
+
+
+# ---- SIGQUIT -------------------------------------------------------------------------------
+
+cdef int quit_start() except -1:
+    global quit_tried
+    import os
+    if quit_tried:
+        return 0
+    quit_tried = True
+    if os.environ.get("GMPX_SIGQUIT", "") == "0" or gm_quit_install() <= 0:
+        return 0
+    PyThread_start_new_thread(quit_thread, NULL)
+    return 0
+
+
+cdef void quit_thread(void* unused) noexcept nogil:
+    while True:
+        gm_quit_wait()
+        quit_dump()
+
+
+cdef void quit_dump() noexcept with gil:
+    try:
+        import gmpx
+        gmpx.dump()
+    except BaseException as e:
+        unraisable(e)
+
+
+cdef void quit_forked() noexcept:
+    # In a fork's child: the thread is the parent's.
+    global quit_tried
+    if quit_tried and gm_quit_is_ours():
+        gm_quit_fork_child()
+        PyThread_start_new_thread(quit_thread, NULL)
+
+
+# ---- deadlock ------------------------------------------------------------------------------
+
+cdef void deadlock_look(gm_m* m) noexcept:
+    # M0 in the scheduler, GIL held, having found nothing to run.
+    global deadlock_at
+    cdef int64_t now
+    if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or timers.n > 0 or calls_blocking > 0:
+        return
+    if timers.fired != NULL or not runtime_asleep(m):
+        return
+    now = gm_nanotime()
+    if now < deadlock_at:
+        return
+    try:
+        if foreign_life() or signal_life():
+            deadlock_at = now + 10 * SIGNAL_NS      # these looks cost more
+            return
+        raise_deadlock(m)
+    except BaseException as e:
+        unraisable(e)
+
+
+cdef bint runtime_asleep(gm_m* m) noexcept:
+    # V1
+    cdef gm_m* other
+    cdef bint asleep = True
+    if anything_queued() or not inbox_empty(&m.inbox):
+        return False
+    if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
+        return False
+    gm_lock_acquire(&sched.lock)
+    other = allm
+    while other != NULL and asleep:
+        if other.kind == M_WORKER and (not other.blocked or not inbox_empty(&other.inbox)):
+            asleep = False
+        other = other.all_next
+    gm_lock_release(&sched.lock)
+    return asleep
+
+
+cdef bint foreign_life() noexcept:
+    # V2. Whether a thread runs that is not parked in gmpx.
+    cdef void* ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main())
+    while ts != NULL:
+        if thread_lives(ts):
+            return True
+        ts = PyThreadState_Next(ts)
+    return False
+
+
+cdef bint thread_lives(void* ts) noexcept:
+    cdef gm_m* m
+    cdef bint lives = True
+    gm_lock_acquire(&sched.lock)
+    m = allm
+    while m != NULL and m.ts != ts:
+        m = m.all_next
+    if m != NULL and m.kind != M_FOREIGN:
+        lives = False                       # V1 has looked at it
+    elif m != NULL and inbox_empty(&m.inbox):
+        lives = gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or m.g_main.park.timer.when >= 0
+    gm_lock_release(&sched.lock)
+    return lives
+
+
+cdef bint signal_life() except -1:
+    # V3
+    import signal
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if callable(handler) and handler is not signal.default_int_handler and (
+                handler is not _sigint_handler):
+            return True
+    return False
+
+
+cdef int raise_deadlock(gm_m* m) except -1:
+    try:
+        from gmpx.dump import format_dump
+        text = format_dump()
+    except Exception as e:
+        text = f"(no dump: {e!r})"
+    set_interrupt(m, DeadlockError("all goroutines are asleep: deadlock\n\n" + text))
+    interrupt_main(m)
+    return 0
