@@ -268,7 +268,7 @@ def parked(q):
 
 def park(n):
     """Parks n greenlets at once and lets them go; returns the resident bytes meanwhile."""
-    q = gevent.queue.SimpleQueue()
+    q = gevent.queue.Channel()
     greenlets = [gevent.spawn(parked, q) for _ in range(n)]
     gevent.sleep(0)  # runs each up to its get()
     most = resident()
