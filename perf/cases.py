@@ -268,7 +268,6 @@ ALL_CASES = [
         quick=(10_000,),
         largest=TEN_THOUSAND | {"threads": 100},
         turns=3,
-        repeat=False,
         absent=NO_FLOOR,
     ),
     Case(

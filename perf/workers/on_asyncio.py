@@ -10,6 +10,8 @@ from time import perf_counter, perf_counter_ns, process_time_ns
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
 
+to_thread = asyncio.to_thread
+
 
 async def noop():
     pass
@@ -298,7 +300,7 @@ async def hashing(n, size):
     block = work.block_of(size)
     digest = work.sha256(block)
     start = perf_counter_ns()
-    digests = await asyncio.gather(*[asyncio.to_thread(work.sha256, block) for _ in range(n)])
+    digests = await asyncio.gather(*[to_thread(work.sha256, block) for _ in range(n)])
     taken = each(start, n)
     check(digests.count(digest), n)
     return taken
@@ -314,7 +316,7 @@ async def hash_16k(n):
 
 async def cpu_python(n):
     start = perf_counter_ns()
-    results = await asyncio.gather(*[asyncio.to_thread(work.cpu_work, i) for i in range(n)])
+    results = await asyncio.gather(*[to_thread(work.cpu_work, i) for i in range(n)])
     taken = each(start, n)
     check(sum(results), work.sum_of_steps(n, work.CPU_STEPS))
     return taken
@@ -358,7 +360,7 @@ def latency(part, ticks):
         start = perf_counter() + work.TICK_S
         end = start + ticks * work.TICK_S
         ticker = asyncio.create_task(tick(start, ticks))
-        hogs = [asyncio.to_thread(work.hog, end) for _ in range(n)]
+        hogs = [to_thread(work.hog, end) for _ in range(n)]
         late, *_ = await asyncio.gather(ticker, *hogs)
         return work.percentile(late, part)
 
