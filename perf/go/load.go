@@ -164,8 +164,8 @@ func service(n int) float64 {
 	return taken
 }
 
-func latency(part float64, ticks int) func(n int) float64 {
-	return func(n int) float64 {
+func latency(part float64) func(n int) float64 {
+	return func(ticks int) float64 {
 		start := time.Now().Add(tickEvery)
 		late := make([]time.Duration, ticks)
 		done := make(chan struct{})
@@ -178,12 +178,10 @@ func latency(part float64, ticks int) func(n int) float64 {
 			}
 		}()
 		end := start.Add(time.Duration(ticks) * tickEvery)
-		for range n {
-			go func() {
-				for time.Now().Before(end) {
-				}
-			}()
-		}
+		go func() {
+			for time.Now().Before(end) {
+			}
+		}()
 		<-done
 		return percentile(late, part)
 	}

@@ -40,9 +40,9 @@ var programs = map[string]func(n int) float64{
 	"cpu-python":           cpu,
 	"service":              service,
 	"select-receive":       selectReceive,
-	"latency-p50":          latency(0.5, 500),
-	"latency-p99":          latency(0.99, 500),
-	"latency-p999":         latency(0.999, 1000),
+	"latency-p50":          latency(0.5),
+	"latency-p99":          latency(0.99),
+	"latency-p999":         latency(0.999),
 	"memory-parked":        memoryParked,
 }
 

@@ -124,10 +124,10 @@ def service(n):
     return pure_python(n, work.SERVICE_STEPS)
 
 
-def latency(part, ticks):
+def latency(part):
     """The system's own lateness: the ticker alone, no hog beside it."""
 
-    def program(n):
+    def program(ticks):
         late = []
         start = perf_counter() + work.TICK_S
         for k in range(ticks):
@@ -157,7 +157,7 @@ PROGRAMS = {
     "hash-16k": hash_16k,
     "cpu-python": cpu_python,
     "service": service,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 if __name__ == "__main__":

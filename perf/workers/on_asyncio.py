@@ -355,13 +355,12 @@ async def tick(start, ticks):
     return late
 
 
-def latency(part, ticks):
-    async def program(n):
+def latency(part):
+    async def program(ticks):
         start = perf_counter() + work.TICK_S
-        end = start + ticks * work.TICK_S
         ticker = asyncio.create_task(tick(start, ticks))
-        hogs = [to_thread(work.hog, end) for _ in range(n)]
-        late, *_ = await asyncio.gather(ticker, *hogs)
+        hog = to_thread(work.hog, start + ticks * work.TICK_S)
+        late, _ = await asyncio.gather(ticker, hog)
         return work.percentile(late, part)
 
     return program
@@ -420,7 +419,7 @@ PROGRAMS = {
     "service": service,
     "select-receive": select_receive,
     "memory-parked": memory_parked,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 def run_on(loop, version):

@@ -349,14 +349,13 @@ def tick(start, ticks):
     return late
 
 
-def latency(part, ticks):
-    def program(n):
-        pool = gevent.get_hub().threadpool
+def latency(part):
+    def program(ticks):
         start = perf_counter() + work.TICK_S
         ticker = gevent.spawn(tick, start, ticks)
-        hogs = [pool.spawn(work.hog, start + ticks * work.TICK_S) for _ in range(n)]
+        hog = gevent.get_hub().threadpool.spawn(work.hog, start + ticks * work.TICK_S)
         late = ticker.get()
-        gevent.wait(hogs)
+        hog.get()
         return work.percentile(late, part)
 
     return program
@@ -386,7 +385,7 @@ PROGRAMS = {
     "cpu-python": cpu_python,
     "service": service,
     "memory-parked": memory_parked,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 if __name__ == "__main__":

@@ -404,12 +404,11 @@ def tick(start, ticks):
     return late
 
 
-def latency(part, ticks):
-    def program(n):
+def latency(part):
+    def program(ticks):
         start = perf_counter() + work.TICK_S
         ticker = gmpx.go(tick, start, ticks)
-        for _ in range(n):
-            gmpx.go(work.hog, start + ticks * work.TICK_S)
+        gmpx.go(work.hog, start + ticks * work.TICK_S)
         return work.percentile(ticker.result(), part)
 
     return program
@@ -465,7 +464,7 @@ PROGRAMS = {
     "memory-rounds": memory_rounds,
     "memory-queued": memory_queued,
     "memory-object": memory_object,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 if __name__ == "__main__":

@@ -327,13 +327,12 @@ def tick(start, ticks):
     return late
 
 
-def latency(part, ticks):
-    def program(n):
-        pool = pool_of(n + 1)
+def latency(part):
+    def program(ticks):
+        pool = pool_of(2)
         start = perf_counter() + work.TICK_S
         ticker = pool.submit(tick, start, ticks)
-        for _ in range(n):
-            pool.submit(work.hog, start + ticks * work.TICK_S)
+        pool.submit(work.hog, start + ticks * work.TICK_S)
         return work.percentile(ticker.result(), part)
 
     return program
@@ -360,7 +359,7 @@ PROGRAMS = {
     "hash-16k": hash_16k,
     "cpu-python": cpu_python,
     "service": service,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 if __name__ == "__main__":

@@ -401,14 +401,13 @@ async def tick(late, start, ticks):
         late.append(work.lateness(due))
 
 
-def latency(part, ticks):
-    async def program(n):
+def latency(part):
+    async def program(ticks):
         late = []
         start = perf_counter() + work.TICK_S
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tick, late, start, ticks)
-            for _ in range(n):
-                nursery.start_soon(trio.to_thread.run_sync, work.hog, start + ticks * work.TICK_S)
+            nursery.start_soon(trio.to_thread.run_sync, work.hog, start + ticks * work.TICK_S)
         return work.percentile(late, part)
 
     return program
@@ -438,7 +437,7 @@ PROGRAMS = {
     "cpu-python": cpu_python,
     "service": service,
     "memory-parked": memory_parked,
-} | {name: latency(*how) for name, how in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 def on_loop(program):
