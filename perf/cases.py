@@ -134,7 +134,7 @@ ALL_CASES = [
     Case(
         "map-calls",
         "one small call of a map over N",
-        sizes=(1_000, 1_000_000),
+        sizes=(1_000, 10_000, 100_000, 1_000_000),
         quick=(10_000,),
         warmups=1,
         largest=TEN_THOUSAND,
@@ -245,7 +245,7 @@ ALL_CASES = [
     Case(
         "timers-sleeping",
         "CPU time of one of N that sleep for 50 to 150 ms at once",
-        sizes=(1_000, 100_000),
+        sizes=(1_000, 10_000, 100_000),
         quick=(1_000,),
         warmups=1,
         largest=TEN_THOUSAND | {"threads": 1_000},
@@ -264,7 +264,7 @@ ALL_CASES = [
     Case(
         "skynet",
         "one of N leaves of a tree of tasks that sums them",
-        sizes=(1_000_000,),
+        sizes=(1_000, 10_000, 100_000, 1_000_000),
         quick=(1_000,),
         largest=TEN_THOUSAND | {"threads": 100},
         turns=3,
@@ -273,7 +273,7 @@ ALL_CASES = [
     Case(
         "parked",
         "one of N that are spawned, all wait to receive, and get a value each",
-        sizes=(100_000,),
+        sizes=(1_000, 10_000, 100_000),
         quick=(1_000,),
         warmups=1,
         largest=TEN_THOUSAND,
