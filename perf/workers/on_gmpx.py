@@ -2,9 +2,10 @@
 
 import sys
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns, process_time_ns
 
 import gmpx
+import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
 
 
@@ -171,23 +172,301 @@ def memory_object(n):
     return sys.getsizeof(gmpx.go(noop))
 
 
+def map_calls(n):
+    start = perf_counter_ns()
+    squares = gmpx.map(work.square, range(n))
+    taken = each(start, n)
+    check(sum(squares), work.sum_of_squares(n))
+    return taken
+
+
+def feed(c, n):
+    for i in range(n):
+        c.send(i)
+    c.close()
+
+
+def hop(n, slots):
+    start = perf_counter_ns()
+    c = gmpx.Chan(slots)
+    gmpx.go(feed, c, n)
+    total = 0
+    for value in c:
+        total += value
+    taken = each(start, n)
+    check(total, n * (n - 1) // 2)
+    return taken
+
+
+def hop_buffered(n):
+    return hop(n, CONTENDED_SLOTS)
+
+
+def hop_unbuffered(n):
+    return hop(n, 0)
+
+
+def mutex_alone(n):
+    mutex = gmpx.Mutex()
+    total = 0
+    start = perf_counter_ns()
+    for _ in range(n):
+        with mutex:
+            total += 1
+    taken = each(start, n)
+    check(total, n)
+    return taken
+
+
+class Counter:
+    def __init__(self):
+        self.mutex = gmpx.Mutex()
+        self.value = 0
+
+    def count(self):
+        for _ in range(work.LOCK_ROUNDS):
+            with self.mutex:
+                value = self.value
+                gmpx.gosched()
+                self.value = value + 1
+
+
+def mutex_contended(n):
+    counter = Counter()
+    wg = gmpx.WaitGroup()
+    start = perf_counter_ns()
+    for _ in range(n):
+        wg.go(counter.count)
+    wg.wait()
+    taken = each(start, n * work.LOCK_ROUNDS)
+    check(counter.value, n * work.LOCK_ROUNDS)
+    return taken
+
+
+def waitgroup_alone(n):
+    wg = gmpx.WaitGroup()
+    start = perf_counter_ns()
+    for _ in range(n):
+        wg.add(1)
+        wg.done()
+        wg.wait()
+    return each(start, n)
+
+
+def waitgroup_contended(n):
+    work_left, waiters = gmpx.WaitGroup(), gmpx.WaitGroup()
+    woken = []
+
+    def wait():
+        work_left.wait()
+        woken.append(None)
+
+    def finish():
+        gmpx.gosched()
+        work_left.done()
+
+    start = perf_counter_ns()
+    work_left.add(n)
+    for _ in range(n):
+        waiters.go(wait)
+    for _ in range(n):
+        gmpx.go(finish)
+    waiters.wait()
+    taken = each(start, n)
+    check(len(woken), n)
+    return taken
+
+
+def timers_sleeping(n):
+    wg = gmpx.WaitGroup()
+    start = process_time_ns()
+    for i in range(n):
+        wg.go(gmpx.sleep, work.nap_s(i))
+    wg.wait()
+    return (process_time_ns() - start) / n
+
+
+def generate(c, last):
+    for i in range(2, last + 1):
+        c.send(i)
+    c.close()
+
+
+def sift(source, to, prime):
+    for i in source:
+        if i % prime:
+            to.send(i)
+    to.close()
+
+
+def sieve(n):
+    last, hops = work.sieve_work(n)
+    start = perf_counter_ns()
+    c = gmpx.Chan()
+    gmpx.go(generate, c, last)
+    for _ in range(n):
+        prime = c.recv()
+        filtered = gmpx.Chan()
+        gmpx.go(sift, c, filtered, prime)
+        c = filtered
+    taken = each(start, hops)
+    check(prime, last)
+    check(c.recv_ok(), (None, False))
+    return taken
+
+
+def node(c, first, size):
+    if size == 1:
+        c.send(first)
+        return
+    answers = gmpx.Chan()
+    children = 0
+    for part in work.parts(first, size):
+        gmpx.go(node, answers, *part)
+        children += 1
+    total = 0
+    for _ in range(children):
+        total += answers.recv()
+    c.send(total)
+
+
+def skynet(n):
+    start = perf_counter_ns()
+    c = gmpx.Chan()
+    gmpx.go(node, c, 0, n)
+    total = c.recv()
+    taken = each(start, n)
+    check(total, n * (n - 1) // 2)
+    return taken
+
+
+def parked_time(n):
+    start = perf_counter_ns()
+    park(n)
+    return each(start, n)
+
+
+def hashing(n, size):
+    block = work.block_of(size)
+    digest = work.sha256(block)
+    start = perf_counter_ns()
+    digests = gmpx.map(work.sha256, [block] * n)
+    taken = each(start, n)
+    check(digests.count(digest), n)
+    return taken
+
+
+def hash_1m(n):
+    return hashing(n, work.BLOCK_1M)
+
+
+def hash_16k(n):
+    return hashing(n, work.BLOCK_16K)
+
+
+def cpu_python(n):
+    start = perf_counter_ns()
+    results = gmpx.map(work.cpu_work, range(n))
+    taken = each(start, n)
+    check(sum(results), work.sum_of_steps(n, work.CPU_STEPS))
+    return taken
+
+
+def serve(requests, answers):
+    for request in requests:
+        answer = work.steps(request, work.SERVICE_STEPS)
+        gmpx.sleep(work.SERVICE_SLEEP_S)
+        answers.send(answer)
+
+
+def service(n):
+    start = perf_counter_ns()
+    requests, answers = gmpx.Chan(CONTENDED_SLOTS), gmpx.Chan(CONTENDED_SLOTS)
+    for _ in range(work.SERVICE_WORKERS):
+        gmpx.go(serve, requests, answers)
+    gmpx.go(feed, requests, n)
+    total = 0
+    for _ in range(n):
+        total += answers.recv()
+    taken = each(start, n)
+    check(total, work.sum_of_steps(n, work.SERVICE_STEPS))
+    return taken
+
+
+def tick(start, ticks):
+    late = []
+    for k in range(ticks):
+        due = start + k * work.TICK_S
+        left = due - perf_counter()
+        if left > 0:
+            gmpx.sleep(left)
+        late.append(work.lateness(due))
+    return late
+
+
+def latency(part):
+    def program(ticks):
+        start = perf_counter() + work.TICK_S
+        ticker = gmpx.go(tick, start, ticks)
+        gmpx.go(work.hog, start + ticks * work.TICK_S)
+        return work.percentile(ticker.result(), part)
+
+    return program
+
+
+def select_receive(n):
+    """Receives from n rendezvous channels, each of which has a producer."""
+    items = work.SELECT_VALUES // n
+    start = perf_counter_ns()
+    channels = [gmpx.Chan() for _ in range(n)]
+    for c in channels:
+        gmpx.go(send_items, c, items)
+    total = 0
+    for _ in range(n * items):
+        total += gmpx.select(*channels)[1]
+    taken = each(start, n * items)
+    check(total, n * items * (items - 1) // 2)
+    return taken
+
+
+def send_items(c, items):
+    for i in range(items):
+        c.send(i)
+
+
+PROGRAMS = {
+    "fanout-buffered": fan_out_buffered,
+    "fanout-unbuffered": fan_out_unbuffered,
+    "pingpong": ping_pong,
+    "hop-buffered": hop_buffered,
+    "hop-unbuffered": hop_unbuffered,
+    "contended-buffered": contended_buffered,
+    "contended-unbuffered": contended_unbuffered,
+    "spawn-waitgroup": spawn_waitgroup,
+    "spawn-cold": spawn_waitgroup,
+    "spawn-handles": spawn_handles,
+    "map-calls": map_calls,
+    "yield": yield_in_turn,
+    "mutex-alone": mutex_alone,
+    "mutex-contended": mutex_contended,
+    "waitgroup-alone": waitgroup_alone,
+    "waitgroup-contended": waitgroup_contended,
+    "timers-sleeping": timers_sleeping,
+    "sieve": sieve,
+    "skynet": skynet,
+    "parked": parked_time,
+    "hash-1m": hash_1m,
+    "hash-16k": hash_16k,
+    "cpu-python": cpu_python,
+    "service": service,
+    "select-receive": select_receive,
+    "memory-parked": memory_parked,
+    "memory-rounds": memory_rounds,
+    "memory-queued": memory_queued,
+    "memory-object": memory_object,
+} | {name: latency(part) for name, part in work.LATENCIES.items()}
+
+
 if __name__ == "__main__":
     checkout = Path(__file__).resolve().parents[2] in Path(gmpx.__file__).resolve().parents
-    main(
-        f"{gmpx.__version__} ({'this checkout' if checkout else 'installed'})",
-        {
-            "fanout-buffered": fan_out_buffered,
-            "fanout-unbuffered": fan_out_unbuffered,
-            "pingpong": ping_pong,
-            "contended-buffered": contended_buffered,
-            "contended-unbuffered": contended_unbuffered,
-            "spawn-waitgroup": spawn_waitgroup,
-            "spawn-cold": spawn_waitgroup,
-            "spawn-handles": spawn_handles,
-            "yield": yield_in_turn,
-            "memory-parked": memory_parked,
-            "memory-rounds": memory_rounds,
-            "memory-queued": memory_queued,
-            "memory-object": memory_object,
-        },
-    )
+    main(f"{gmpx.__version__} ({'this checkout' if checkout else 'installed'})", PROGRAMS)
