@@ -64,6 +64,18 @@ class Context:
         "_parent", "_source", "_timer", "_value",
     )
 
+    _parent: Context | None
+    _source: Context  # the nearest one, this one or above, that can end itself
+    _deadline: float | None
+    _key: object  # of with_value
+    _value: Any  # of with_value; the function of after_func
+    _timer: Timer | None
+    _done: Chan[None]
+    _err: type[Exception] | None
+    _cause: BaseException | None
+    _children: dict[Context, None]
+    _ending: list[bool]
+
     def __init__(self) -> None:
         raise TypeError("contexts are made by background, with_cancel, with_timeout ...")
 

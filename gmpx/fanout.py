@@ -69,10 +69,12 @@ def map(
     return [handle.result() for handle in handles]
 
 
-def _map_limited(fn, inputs, limit, timeout):
+def _map_limited(
+    fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int, timeout: float | None
+) -> list[T]:
     FailFast().check_timeout(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended = Chan(limit)  # as many as may be in flight: the callback never has to wait
+    ended: Chan[Goroutine[T]] = Chan(limit)  # as many as may be in flight: the callback never has to wait
     handles = []
     running = 0
     try:
@@ -92,7 +94,7 @@ def _map_limited(fn, inputs, limit, timeout):
     return [handle.result() for handle in handles]
 
 
-def _wait_one(ended, deadline):
+def _wait_one(ended: Chan[Goroutine[T]], deadline: float | None) -> None:
     left = None if deadline is None else max(deadline - time.monotonic(), 0)
     ended.recv(left).result()
 
@@ -128,8 +130,10 @@ def imap(
     return _imap_unordered(fn, inputs, limit)
 
 
-def _imap_ordered(fn, inputs, limit):
-    flying = deque()
+def _imap_ordered(
+    fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int
+) -> Iterator[T]:
+    flying: deque[Goroutine[T]] = deque()
     try:
         for args in inputs:
             if len(flying) == limit:
@@ -141,11 +145,13 @@ def _imap_ordered(fn, inputs, limit):
         _abandon(flying)
 
 
-def _imap_unordered(fn, inputs, limit):
-    ended = Chan(limit)
-    flying = set()
+def _imap_unordered(
+    fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int
+) -> Iterator[T]:
+    ended: Chan[Goroutine[T]] = Chan(limit)
+    flying: set[Goroutine[T]] = set()
 
-    def next_value():
+    def next_value() -> T:
         handle = ended.recv()
         flying.discard(handle)
         return handle.result()
@@ -163,7 +169,7 @@ def _imap_unordered(fn, inputs, limit):
         _abandon(flying)
 
 
-def _inputs(fn, iterables):
+def _inputs(fn: Any, iterables: tuple[Iterable[Any], ...]) -> Iterator[tuple[Any, ...]]:
     if not callable(fn):
         raise TypeError(f"fn must be callable, not {type(fn).__name__}")
     if not iterables:
@@ -171,7 +177,7 @@ def _inputs(fn, iterables):
     return zip(*iterables)
 
 
-def _limit(limit):
+def _limit(limit: object) -> int | None:
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, int):

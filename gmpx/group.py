@@ -47,7 +47,7 @@ class Group:
         self._core = GroupCore()
         self._slots: Semaphore | None = None
         if limit is None:
-            self.go = self._core.go  # without this class's method in between
+            vars(self)["go"] = self._core.go  # without the method below in between
         else:
             if limit == 0:
                 raise ValueError("limit must be at least 1: 0")
@@ -96,7 +96,7 @@ class Group:
 
     def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> bool:
         core = self._core
-        outside = None  # what has come from outside to end the block
+        outside: BaseException | None = None  # what has come from outside to end the block
         own = False
         try:
             own = core.leave(exc)

@@ -1,0 +1,33 @@
+"""The public surface as a type checker sees it: checked, never run."""
+
+import gmpx
+from gmpx import Chan, Goroutine, context
+c: Chan[int] = Chan(1)
+c.send(1)
+x: int = c.recv()
+v, ok = c.recv_ok()
+def f(a: int, b: str = "") -> float: return 1.0
+g: Goroutine[float] = gmpx.go(f, 1, b="x")
+r: float = g.result()
+with gmpx.Group(limit=3) as grp:
+    h = grp.go(f, 2)
+    y: float = h.result()
+with gmpx.timeout(1) as t: t.reset(2)
+with gmpx.shield(): pass
+i, val, ok2 = gmpx.select(c, (c, 1), g, None, block=False)
+m: list[float] = gmpx.map(f, [1,2])
+for z in gmpx.imap(f, [1]): q: float = z
+ctx, cancel = context.with_cancel(context.background()); cancel()
+with gmpx.Mutex(): pass
+rw = gmpx.RWMutex()
+with rw.reader(): pass
+s = gmpx.Semaphore(2)
+with s: pass
+tm: Chan[float] = gmpx.after(1)
+t2 = gmpx.after_func(1, print, "x")
+cond = gmpx.Cond()
+b = gmpx.Barrier(2)
+loc = gmpx.Local()
+done, nd = gmpx.wait([g]); lst = gmpx.gather(g)
+for gg in gmpx.as_completed([g]): rr: float = gg.result()
+gmpx.dump()

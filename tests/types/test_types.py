@@ -1,0 +1,30 @@
+"""mypy --strict over surface.py, and the stubs against the extension (stubtest)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mypy", reason="mypy is not installed")
+HERE = Path(__file__).parent
+
+
+def run(*command):
+    # an editable install is found by an import hook, which mypy does not know
+    env = os.environ | {"MYPYPATH": str(HERE.parents[1])}
+    command = [sys.executable, "-m", *command]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_strict():
+    run("mypy", "--strict", str(HERE / "surface.py"))
+
+
+@pytest.mark.timeout(300)
+def test_stubs_agree_with_the_extension():
+    allow = HERE.parent / "stubtest.allow"
+    run("mypy.stubtest", "gmpx", "--ignore-disjoint-bases", "--allowlist", str(allow))
