@@ -282,6 +282,7 @@ cdef struct gm_m:
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
+    PyObject* callback_home     # owner: greenlet on which done callbacks run now, or NULL
     uint64_t rng                # owner
     PyObject* ctx_snap          # owner: latest snapshot given to a spawned G
     PyObject* interrupt         # GIL: exception to bring to the main goroutine (M0)
@@ -305,6 +306,8 @@ cdef struct gm_timers:
 
 cdef struct gm_sched:
     gm_lock lock
+    gm_u32 exiting              # the interpreter exits: what lives is abandoned at the end
+    uint32_t forking            # fork_lock: forks under way
     gm_batches runq             # lock: the global queue
     gm_i64 runq_size            # lock / anyone, as a hint
     gm_u64 runq_takes           # lock / the poller: how often something was taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -74,7 +75,7 @@ def _map_limited(
 ) -> list[T]:
     FailFast().check_timeout(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended: Chan[Goroutine[T]] = Chan(limit)  # as many as may be in flight: the callback never has to wait
+    ended: Chan[Goroutine[T]] = Chan(min(limit, sys.maxsize))  # as many as may be in flight
     handles = []
     running = 0
     try:
@@ -135,20 +136,37 @@ def _imap_ordered(
 ) -> Iterator[T]:
     flying: deque[Goroutine[T]] = deque()
     try:
-        for args in inputs:
+        failure = None
+        inputs = iter(inputs)
+        while True:
+            try:
+                args = next(inputs)
+            except StopIteration:
+                break
+            except Exception as e:  # raised once all that came before has been yielded
+                failure = e
+                break
             if len(flying) == limit:
-                yield flying.popleft().result()
+                yield _oldest(flying)
             flying.append(go(fn, *args))
         while flying:
-            yield flying.popleft().result()
+            yield _oldest(flying)
+        if failure is not None:
+            raise failure
     finally:
         _abandon(flying)
+
+
+def _oldest(flying: deque[Goroutine[T]]) -> T:
+    value = flying[0].result()  # an interruption leaves it there, to be cancelled
+    flying.popleft()
+    return value
 
 
 def _imap_unordered(
     fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int
 ) -> Iterator[T]:
-    ended: Chan[Goroutine[T]] = Chan(limit)
+    ended: Chan[Goroutine[T]] = Chan(min(limit, sys.maxsize))
     flying: set[Goroutine[T]] = set()
 
     def next_value() -> T:

@@ -153,7 +153,7 @@ cdef int send_failed(gm_m* m, Chan c, gm_sudog* s, int r) except -1:
     waitq_remove(&c.sendq, s)
     left = s.elem
     s.elem = NULL
-    decref(left)
+    xdecref(left)                                   # NULL: taken, and then thrown into from outside
     if r == WAKE_READY:
         raise ChannelClosed(f"send on closed channel {c!r}")
     return park_raise(m, r, "send")
@@ -188,7 +188,11 @@ cdef PyObject* recv_park(gm_m* m, Chan c, int64_t deadline) except? NULL:
 
 
 cdef int recv_failed(gm_m* m, Chan c, gm_sudog* s, int r) except -1:
+    cdef PyObject* v
     waitq_remove(&c.recvq, s)                       # C4
+    v = s.elem
+    s.elem = NULL
+    xdecref(v)                                      # received, and then thrown into from outside
     return park_raise(m, r, "receive")
 
 

@@ -166,16 +166,16 @@ cdef class Cond:
     def signal(self):
         """signal()
         Wakes the goroutine that has waited longest, if one waits. The mutex need not be held."""
+        cdef gm_m* m = getm()
         cdef gm_sudog* s = waitq_get(&self.waiters)
         if s != NULL:
             s.park.reason = WAKE_READY
-            goready(getm(), s.park.g, False)
+            goready(m, s.park.g, False)
 
     def broadcast(self):
         """broadcast()
         Wakes all that wait. The mutex need not be held."""
-        if self.waiters.first != NULL:
-            wake_all(getm(), &self.waiters)
+        wake_all(getm(), &self.waiters)
 
     def __enter__(self):
         cond_lock(self.lock)
@@ -206,9 +206,9 @@ cdef class Event:
     def set(self):
         """set()
         Sets it and wakes all that wait."""
+        cdef gm_m* m = getm()
         self.on = True                      # D3
-        if self.waiters.first != NULL:
-            wake_all(getm(), &self.waiters)
+        wake_all(m, &self.waiters)
 
     def clear(self):
         """clear()
@@ -228,13 +228,13 @@ cdef class Event:
         Blocks the goroutine; on a foreign thread, the thread.
         """
         cdef int64_t deadline = deadline_of(timeout)
-        cdef gm_m* m
+        cdef gm_m* m = getm()               # Y1
+        cdef gm_g* g = getg(m)
         if self.on:
             return True
         if deadline == TRY_ONCE:
             raise TimeoutError("Event.wait timed out")
-        m = getm()
-        wait_on(m, getg(m), &self.waiters, b"event", deadline, "Event.wait")
+        wait_on(m, g, &self.waiters, b"event", deadline, "Event.wait")
         return True
 
     def __repr__(self):

@@ -104,12 +104,34 @@ cdef void g_dealloc(PyObject* obj) noexcept:
     # Goroutine's tp_dealloc. Cython's own would save and restore the error state around a
     # __dealloc__, which costs a burst of spawns a tenth of its time.
     # A handle's memory goes to the free list of the P that drops it, like a G's without one.
+    global dealloc_depth, dealloc_later
     cdef gm_g* g = G(obj)
-    cdef gm_m* m
-    cdef PyObject* x
     PyObject_GC_UnTrack(obj)
     if gm_unlikely(gm_has_weakrefs(obj)):
         PyObject_ClearWeakRefs(obj)
+    if gm_unlikely(dealloc_depth >= DEALLOC_DEEPEST):
+        g.schedlink = dealloc_later
+        dealloc_later = g
+        return
+    dealloc_depth += 1
+    g_free(obj, g)
+    while gm_unlikely(dealloc_later != NULL) and dealloc_depth == 1:
+        g = dealloc_later
+        dealloc_later = g.schedlink
+        g_free(OBJ(g), g)
+    dealloc_depth -= 1
+
+
+cdef enum:
+    DEALLOC_DEEPEST = 50        # a handle whose result is a handle whose ...: beyond that in turn
+
+cdef int dealloc_depth = 0      # GIL
+cdef gm_g* dealloc_later = NULL
+
+
+cdef inline void g_free(PyObject* obj, gm_g* g) noexcept:
+    cdef gm_m* m
+    cdef PyObject* x
     x = slot(g)[0]
     slot(g)[0] = NULL
     xdecref(x)                                  # may be a _Failure, which reports itself (L4)
@@ -194,6 +216,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     cdef PyObject* obj = OBJ(g)
     cdef PyObject* x
     cdef PyObject* wg
+    cdef PyObject* home = g.park.home if g.park != NULL else NULL
     if gm_unlikely(g.flags & GF_SYSTEM):
         main_returned(r)                    # of a child process: does not come back
     if gm_unlikely(r == NULL):
@@ -214,15 +237,21 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     x = g.ctx
     g.ctx = NULL
     decref(x)
+    if gm_unlikely(g.flags & GF_OWN_CONTEXT) and g.park != NULL:
+        context_leave(<gm_worker*>g.park)   # its owner may want to enter it again at once
     if wanted(g):
         slot(g)[0] = r                      # L3
         if r != <PyObject*>None and PyObject_IS_GC(r):
             PyObject_GC_Track(obj)          # L1
     else:
         if gm_unlikely(g.flags & GF_FAILED):
+            slot(g)[0] = r
             g.fn = text_ref((<_Failure><object>r).name)
             report(<Goroutine>obj, <_Failure><object>r)     # L4
-        decref(r)
+        else:
+            decref(r)
+        if gm_unlikely(refcnt(obj) > 1 or gm_has_weakrefs(obj)):
+            late_handle(g)
     if gm_likely(g.park != NULL) and gm_unlikely(g.park.scopes != NULL):
         scopes_drop(g.park)
     wg = take_wg(g)
@@ -237,11 +266,22 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         wg_done(m, <WaitGroup>wg)
         decref(wg)
     if gm_unlikely(g.extra != 0):
+        m.callback_home = home
         ext_finish(m, g)
+        m.callback_home = NULL
     if refcnt(obj) == 1 and not gm_has_weakrefs(obj):
         g_recycle(m, g)
     else:
         decref(obj)
+
+
+cdef void late_handle(gm_g* g) noexcept:
+    # Somebody has got a handle after the look at `wanted`: excepthook, or a finalizer of the
+    # result through goroutines(). It finds a result.
+    if slot(g)[0] == NULL:
+        slot(g)[0] = none_ref()
+    elif not PyObject_GC_IsTracked(OBJ(g)):
+        PyObject_GC_Track(OBJ(g))
 
 
 cdef inline bint wanted(gm_g* g) noexcept:
@@ -389,15 +429,20 @@ cdef class _Failure:
 
     def __del__(self):
         cdef Goroutine ghost
+        cdef _Failure copy
         if self.read or self.exc is None or isinstance(self.exc, (SystemExit, Cancelled)):
             return
         ghost = Goroutine.__new__(Goroutine)        # the handle is gone: one that looks like it
-        ghost.g.flags = GF_LOOSE
+        ghost.g.flags = GF_LOOSE | GF_FAILED
         ghost.g.goid = self.goid
         ghost.g.parent_goid = self.parent_goid
         gm_store_u32_relaxed(&ghost.g.status, G_DEAD)
         ghost.name = self.name
-        report(ghost, self)
+        copy = _Failure.__new__(_Failure)           # self is being finalized
+        copy.exc, copy.tb, copy.name = self.exc, self.tb, self.name
+        copy.goid, copy.parent_goid = self.goid, self.parent_goid
+        ghost._result = copy
+        report(ghost, copy)
 
 
 cdef void report(Goroutine handle, _Failure f) noexcept:

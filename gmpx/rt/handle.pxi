@@ -135,19 +135,22 @@ cdef class Goroutine:
         Calls ``fn(handle)`` when it has ended; at once if it has already.
 
         Callbacks run in the order of adding, on the thread that ends the goroutine; they may
-        not block in gmpx. What they raise goes to ``excepthook``.
+        not block in gmpx. What they raise goes to ``excepthook``. One that is called at once runs
+        in the caller, which it may end (KeyboardInterrupt, Cancelled).
         """
         cdef gm_gext* ext
         if not callable(fn):
             raise TypeError(f"callback must be callable, not {type(fn).__name__}")
+        found = []                              # may collect garbage: before the look (C5)
         if gm_load_u32_acquire(&self.g.status) == G_DEAD:
-            run_callback(fn, self)
+            try:
+                fn(self)
+            except Exception as e:
+                call_excepthook(self, e)
             return
         ext = ext_of(&self.g)
         if ext.callbacks == NULL:
-            found = []
-            Py_INCREF(found)
-            ext.callbacks = <PyObject*>found
+            ext.callbacks = own(found)
         (<list><object>ext.callbacks).append(fn)
 
     def _failed(self):
@@ -205,9 +208,12 @@ cdef int join_slow(Goroutine self, timeout) except -1:
     cdef gm_g* g = getg(m)
     if g == &self.g:
         raise RuntimeError(f"{self!r} cannot join itself")
+    ext_of(&self.g)
+    if gm_load_u32_acquire(&self.g.status) == G_DEAD:       # Y1
+        return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("join timed out")
-    wait_on(m, g, &ext_of(&self.g).waiters, b"goroutine join", deadline, "join")
+    wait_on(m, g, &ext_get(&self.g).waiters, b"goroutine join", deadline, "join")
     return 0
 
 

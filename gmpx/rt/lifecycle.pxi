@@ -12,8 +12,10 @@
 # _after_fork_child the rest.
 #
 # An M's PyThreadState is made without the GIL, under a lock of CPython's own that a child of 3.11
-# needs at once. So Ms are not started across a fork: fork_lock. Who holds or awaits it holds no GIL
-# and waits for none, but for the forking thread.
+# needs at once. So Ms are not started across a fork: sched.forking, a count under fork_lock. It
+# is no lock that is held across the fork: other at-fork functions run Python code meanwhile, so
+# another thread may want to fork, too. fork_lock is held for instants and nobody waits for the GIL
+# under it.
 #
 # Rejected: taking the other locks before the fork, too. Between that and their release Python code runs
 # (other at-fork functions, 3.12's warning), which may wait for the GIL while its holder waits for
@@ -39,7 +41,7 @@ def shutdown(timeout=None):
     """
     cdef int64_t deadline = deadline_of(timeout)
     cdef gm_m* m = gm_tls_m
-    if m == NULL and m0_machine == NULL:
+    if gm_load_u32_relaxed(&sched.nallp) == 0:
         return None                         # nothing has ever run
     m = getm()
     if m.kind != M_MAIN or m.curg != m.g_main:
@@ -48,8 +50,10 @@ def shutdown(timeout=None):
         deadline = gm_nanotime()
     gm_store_u32_seqcst(&sched.stopping, 1)
     try:
-        cancel_all(m, deadline)
-        stop_ms(m, deadline)
+        while True:
+            cancel_all(m, deadline)
+            if stop_ms(m, deadline):
+                break                               # else more has been spawned meanwhile
         reap_all(m)
         sigint_restore()
     finally:
@@ -80,9 +84,22 @@ cdef int join_until(gm_m* m, Goroutine g, int64_t deadline) except -1:
     return 0
 
 
-cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
-    # Asks the worker Ms to end and waits for that. No G lives, so they are asleep or about to be;
-    # an M with a G that has been abandoned is left alone, with all that stands on its greenlets.
+cdef bint stop_ms(gm_m* m, int64_t deadline) except -1:
+    # Asks the worker Ms to end and waits for that; False when goroutines live again, which an M
+    # that they have parked on goes on to serve (find_runnable).
+    while gm_load_u32_seqcst(&sched.nm) > ask_to_stop():
+        # Threads end within microseconds; they need the GIL for it.
+        if deadline >= 0 and gm_nanotime() >= deadline:
+            raise TimeoutError("shutdown timed out: a thread of the runtime is busy")
+        nap()
+        if spawned_lives() and not gm_load_u32_relaxed(&sched.exiting):
+            return False
+    return not spawned_lives()
+
+
+cdef uint32_t ask_to_stop() noexcept:
+    # All worker Ms but those with a G that has been abandoned, which are left alone with all that
+    # stands on their greenlets. Returns how many these are.
     cdef gm_m* other
     cdef gm_g* g
     cdef uint32_t left = 0
@@ -108,12 +125,16 @@ cdef int stop_ms(gm_m* m, int64_t deadline) except -1:
         other = other.all_next
     gm_lock_release(&sched.lock)
     gm_mu_unlock(&all_mu)
-    while gm_load_u32_seqcst(&sched.nm) > left:
-        # Threads end within microseconds; they need the GIL for it.
-        if deadline >= 0 and gm_nanotime() >= deadline:
-            raise TimeoutError("shutdown timed out: a thread of the runtime is busy")
-        nap()
-    return 0
+    return left
+
+
+cdef bint spawned_lives() noexcept:
+    cdef gm_g* g = all_gs.head
+    while g != NULL:
+        if not g.flags & GF_SYSTEM:
+            return True
+        g = g.all_next
+    return False
 
 
 cdef int nap() except -1:
@@ -138,11 +159,13 @@ def _at_exit():
     Interpreter exit: as shutdown, for at most a second or so; then goroutines are abandoned."""
     cdef gm_m* m = gm_tls_m
     cdef int64_t deadline
-    if m0_machine == NULL:
-        return
-    if m == NULL or m.kind != M_MAIN or m.curg != m.g_main:
+    if gm_load_u32_relaxed(&sched.nallp) == 0:
+        return                              # nothing has ever run
+    m = getm()
+    if m.kind != M_MAIN or m.curg != m.g_main:
         return
     gm_store_u32_seqcst(&sched.stopping, 1)
+    gm_store_u32_seqcst(&sched.exiting, 1)
     try:
         deadline = gm_nanotime() + EXIT_NS
         try:
@@ -187,14 +210,20 @@ cdef int interrupt_running() except -1:
 
 def _before_fork():
     """_before_fork()
-    Waits for Ms that are being started."""
-    gm_lock_acquire(&fork_lock)
+    Waits for Ms that are being started; no more start until the fork is over."""
+    with nogil:
+        gm_lock_acquire(&fork_lock)
+        sched.forking += 1
+        gm_lock_release(&fork_lock)
 
 
 def _after_fork_parent():
     """_after_fork_parent()
     Lets Ms start again."""
-    gm_lock_release(&fork_lock)
+    with nogil:
+        gm_lock_acquire(&fork_lock)
+        sched.forking -= 1
+        gm_lock_release(&fork_lock)
 
 
 cdef void fork_child() noexcept nogil:
@@ -204,6 +233,7 @@ cdef void fork_child() noexcept nogil:
     gm_lock_init(&sched.lock, RANK_SCHED)
     gm_lock_init(&timers.lock, RANK_TIMERS)
     gm_lock_init(&fork_lock, RANK_FORK)
+    sched.forking = 0
     sched_reset()
     timers_forget()
     allm_set(m)

@@ -23,8 +23,14 @@ cdef extern from *:
     #else
     static __thread struct __pyx_t_4gmpx_5_core_gm_m *gm_tls_m;
     #endif
+    #if defined(_MSC_VER) && !defined(__clang__)
+    static __declspec(thread) int gm_tls_ending;
+    #else
+    static __thread int gm_tls_ending;
+    #endif
     """
     gm_m* gm_tls_m
+    int gm_tls_ending                   # a foreign thread's M has ended with the thread
 
 cdef enum:
     AWAIT_P_NS = 5000000        # an M with ready Gs waits this long for a regular P
@@ -329,6 +335,20 @@ cdef bint new_m(gm_p* p) noexcept nogil:
     return False
 
 
+cdef PyThreadState* thread_state_new() noexcept nogil:
+    # Not while a fork is under way: see rt/lifecycle.pxi.
+    cdef PyThreadState* ts
+    while True:
+        gm_lock_acquire(&fork_lock)
+        if sched.forking == 0:
+            break
+        gm_lock_release(&fork_lock)
+        gm_osyield()
+    ts = PyThreadState_New(PyInterpreterState_Main())
+    gm_lock_release(&fork_lock)
+    return ts
+
+
 cdef void m_start(void* arg) noexcept nogil:
     # The thread of a worker M.
     global gm_tls_m
@@ -336,9 +356,7 @@ cdef void m_start(void* arg) noexcept nogil:
     cdef PyThreadState* ts
     gm_tls_m = m
     # PyGILState_Ensure alone would make the state at a moment that a fork does not know of.
-    gm_lock_acquire(&fork_lock)
-    ts = PyThreadState_New(PyInterpreterState_Main())
-    gm_lock_release(&fork_lock)
+    ts = thread_state_new()
     if ts != NULL:
         with gil:                               # finds that state, and leaves it
             m_loop(m)
@@ -347,10 +365,14 @@ cdef void m_start(void* arg) noexcept nogil:
         PyThreadState_DeleteCurrent()
     spin_end(m)
     gm_tls_m = NULL
+    gm_lock_acquire(&sched.lock)
     if m.p != NULL:
-        gm_lock_acquire(&sched.lock)
+        runq_drain(m.p)                         # finalizers of the end may have spawned
         release_p(m)
-        gm_lock_release(&sched.lock)
+    if m.nextp != NULL:                         # the thread state could not be made
+        pid_put(m.nextp)
+        m.nextp = NULL
+    gm_lock_release(&sched.lock)
     m_free(m)
     gm_fetch_add_u32_seqcst(&sched.nm, <uint32_t>-1)
 

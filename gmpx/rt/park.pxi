@@ -199,7 +199,7 @@ cdef PyObject* current_greenlet_slow(gm_park* pk, void* token) noexcept:
 
 cdef int park_resumed_by(gm_m* m, gm_g* g, int r) noexcept:
     # The scheduler resumes g by execute and a switch: this was somebody else.
-    while m.curg != g and m.curg != NULL:
+    while m.curg != g and by_user(m):
         throw_back(m)
         r = 0
     return r
@@ -207,8 +207,13 @@ cdef int park_resumed_by(gm_m* m, gm_g* g, int r) noexcept:
 
 cdef int park_broken(gm_m* m, gm_g* g) noexcept:
     # An exception was thrown into the parked greenlet from outside. The G goes on with it.
-    if park_win(g.park, armed_word(g.park)):
-        execute(m, g)
+    if not park_win(g.park, armed_word(g.park)):
+        if m.readynext == g:                # a waker was faster
+            m.readynext = NULL
+        if not inbox_empty(&m.inbox):
+            inbox_drain(&m.inbox, &m.ready)
+        gq_remove(&m.ready, g)
+    execute(m, g)
     xdecref(g.park.gl)
     g.park.gl = NULL
     return -1

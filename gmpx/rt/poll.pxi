@@ -295,6 +295,8 @@ cdef inline void poll_spawned() noexcept:
 
 
 cdef void poll_arm() noexcept:
+    if gm_unlikely(sigint_wanted):
+        sigint_again()
     gm_store_u32_seqcst(&sched.watch, 1)
     if gm_load_ptr_seqcst(&sched.poller) != NULL:
         poll_wake_before(0)

@@ -84,6 +84,8 @@ cdef inline gm_g* local_next(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     cdef bint fresh = runq_len(p) != 0
     if g != NULL:
         m.readynext = NULL
+        if gm_unlikely(m.interrupt != NULL) and g == m.g_main:
+            return g
         if fresh:
             if gm_likely(w == NULL and m.next_streak < STREAK and m.debt < TURN_SLOTS):
                 m.next_streak += 1
@@ -185,9 +187,13 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     m.housekeep_at = INT64_MAX
     while True:
         if m.kind == M_MAIN:
+            if gm_unlikely(sigint_wanted) and not gm_load_u32_relaxed(&sched.stopping):
+                sigint_again()
             check_signals(m)            # goroutines that are C functions do not look
         elif gm_load_u32_relaxed(&m.stop):
-            return NULL
+            if m.nworkers - m.nidle <= (1 if w != NULL else 0):
+                return NULL
+            gm_store_u32_relaxed(&m.stop, 0)    # a G stands on it: shutdown asks again later
         if m.p != NULL:
             g = local_next(m, m.p, w)
             if g == NULL and (GM_FREE_THREADED or m.kind == M_MAIN):
@@ -366,6 +372,11 @@ cdef inline int transfer(gm_m* m, gm_g* g) noexcept:
     return switch_to(to)
 
 
+cdef inline bint by_user(gm_m* m) noexcept nogil:
+    # Whether what has just switched here was user code: of a goroutine, or of a done callback.
+    return m.curg != NULL or m.callback_home != NULL
+
+
 cdef void throw_back(gm_m* m) noexcept:
     # User code has switched to, or thrown into, a greenlet that is the scheduler's to resume: a
     # parked goroutine's, an idle worker, g0. It gets the error in its own call. Returns when
@@ -374,7 +385,8 @@ cdef void throw_back(gm_m* m) noexcept:
     PyErr_Clear()
     error = RuntimeError("this greenlet waits in gmpx: only the scheduler resumes it")
     cls = RuntimeError
-    r = greenlet_throw(m.curg.park.home, <PyObject*>cls, <PyObject*>error)
+    r = greenlet_throw(m.curg.park.home if m.curg != NULL else m.callback_home,
+                       <PyObject*>cls, <PyObject*>error)
     xdecref(r)
 
 
@@ -395,15 +407,26 @@ cpdef object gosched():
     """
     cdef gm_m* m = getm()
     cdef gm_g* g = m.curg
-    cdef gm_g* next
-    cdef gm_park* pk
-    cdef int r
     if gm_unlikely(m.kind == M_FOREIGN):
         with nogil:
             gm_osyield()
         return None
     if gm_unlikely(g == NULL):
         return None                     # a signal handler or finalizer inside the scheduler
+    yield_now(m, g)
+    if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
+        g.flags &= ~<uint32_t>GF_CANCEL
+        raise cancelled_error(g)
+    if gm_unlikely(gm_load_u32_relaxed(&g.park.due) != 0) and scopes_take(g.park):
+        raise Interrupted()
+    return None
+
+
+cdef inline int yield_now(gm_m* m, gm_g* g) except -1:
+    # The yield alone, without a look at what is to be raised by it.
+    cdef gm_g* next
+    cdef gm_park* pk
+    cdef int r
     if g == m.g_main:
         g.park.reason = WAKE_YIELD      # a signal may come meanwhile: see interrupt_main
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)
@@ -418,7 +441,7 @@ cpdef object gosched():
         r = transfer(m, next)
         while gm_unlikely(m.curg != g):
             r = -1
-            if m.curg == NULL:
+            if not by_user(m):
                 break                   # thrown into by greenlet itself
             throw_back(m)
             r = 0
@@ -430,12 +453,7 @@ cpdef object gosched():
         pk.gl = NULL
     if g == m.g_main and g.park.reason == WAKE_INTERRUPT:
         raise_interrupt(m)
-    if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
-        g.flags &= ~<uint32_t>GF_CANCEL
-        raise cancelled_error(g)
-    if gm_unlikely(gm_load_u32_relaxed(&g.park.due) != 0) and scopes_take(g.park):
-        raise Interrupted()
-    return None
+    return 0
 
 
 cdef int gosched_broken(gm_m* m, gm_g* g) except -1:

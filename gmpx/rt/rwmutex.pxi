@@ -9,15 +9,15 @@
 
 
 cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
-    cdef gm_m* m
+    cdef gm_m* m = getm()                               # Y1
+    cdef gm_g* g = getg(m)
     if not rw.writing and rw.readers == 0:
         rw.writing = True
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.lock timed out")
-    m = getm()
     try:
-        wait_on(m, getg(m), &rw.wq, b"sync.RWMutex.Lock", deadline, "RWMutex.lock")
+        wait_on(m, g, &rw.wq, b"sync.RWMutex.Lock", deadline, "RWMutex.lock")
     except:
         if not rw.writing and not waitq_live(&rw.wq):
             rw_admit(m, rw)                             # A3
@@ -26,14 +26,14 @@ cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
 
 
 cdef int rw_rlock(RWMutex rw, int64_t deadline) except -1:
-    cdef gm_m* m
+    cdef gm_m* m = getm()                               # Y1
+    cdef gm_g* g = getg(m)
     if not rw.writing and not waitq_live(&rw.wq):       # A2
         rw.readers += 1
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.rlock timed out")
-    m = getm()
-    return wait_on(m, getg(m), &rw.rq, b"sync.RWMutex.RLock", deadline, "RWMutex.rlock")
+    return wait_on(m, g, &rw.rq, b"sync.RWMutex.RLock", deadline, "RWMutex.rlock")
 
 
 cdef bint rw_admit(gm_m* m, RWMutex rw) noexcept:
@@ -61,10 +61,9 @@ cdef void rw_to_writer(gm_m* m, RWMutex rw) noexcept:
 
 
 cdef int rw_unlock(RWMutex rw) except -1:
-    cdef gm_m* m
+    cdef gm_m* m = getm()
     if not rw.writing:
         raise RuntimeError(f"unlock of unlocked {rw!r}")
-    m = getm()
     rw.writing = False
     if not rw_admit(m, rw):
         rw_to_writer(m, rw)
@@ -72,10 +71,9 @@ cdef int rw_unlock(RWMutex rw) except -1:
 
 
 cdef int rw_runlock(RWMutex rw) except -1:
-    cdef gm_m* m
+    cdef gm_m* m = getm()
     if rw.readers == 0:
         raise RuntimeError(f"runlock of {rw!r}, which no reader holds")
-    m = getm()
     rw.readers -= 1
     if rw.readers == 0:
         rw_to_writer(m, rw)

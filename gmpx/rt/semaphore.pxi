@@ -30,16 +30,14 @@ cdef void sem_serve(gm_m* m, Semaphore sem) noexcept:
 
 
 cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:
-    cdef gm_m* m
-    cdef gm_g* g
+    cdef gm_m* m = getm()                   # Y1
+    cdef gm_g* g = getg(m)
     cdef gm_sudog* s
     cdef int r
     if sem_try(sem, n):
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("Semaphore.acquire timed out")
-    m = getm()
-    g = getg(m)
     s = sudog_arm(g, &sem.waiters, b"sync.Semaphore.Acquire")
     s.elem = <PyObject*>n
     r = gopark(m, g, deadline)
@@ -52,11 +50,12 @@ cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:
 
 
 cdef int sem_release(Semaphore sem, Py_ssize_t n) except -1:
+    cdef gm_m* m = getm()
     if n > PY_SSIZE_T_MAX - sem.value:
         raise OverflowError("semaphore value too large")
     sem.value += n
     if sem.waiters.first != NULL:
-        sem_serve(getm(), sem)
+        sem_serve(m, sem)
     return 0
 
 

@@ -22,11 +22,11 @@ def _sigint_handler(signum, frame):
     cdef gm_m* m = gm_tls_m
     if m == NULL or m.kind != M_MAIN or m.curg == m.g_main:
         raise KeyboardInterrupt
-    set_interrupt(m, KeyboardInterrupt())
-    if m.curg == NULL:
-        return                              # the scheduler looks next (check_signals)
+    if m.interrupt == NULL:                 # an earlier one comes first, and stands for both
+        set_interrupt(m, KeyboardInterrupt())
     interrupt_main(m)
-    gosched()
+    if m.curg != NULL:
+        yield_now(m, m.curg)
 
 
 cdef void set_interrupt(gm_m* m, object exc) noexcept:
@@ -71,7 +71,7 @@ cdef int interrupt_call(void* unused) except -1:
     if m.curg == m.g_main:
         raise_interrupt(m)
     interrupt_main(m)
-    gosched()
+    yield_now(m, m.curg)
     return 0
 
 
@@ -80,7 +80,7 @@ cdef void check_signals(gm_m* m) noexcept:
     cdef PyObject* t = NULL
     cdef PyObject* v = NULL
     cdef PyObject* tb = NULL
-    if PyErr_CheckSignals() < 0:
+    if m.interrupt == NULL and PyErr_CheckSignals() < 0:    # one at a time: the others stay set
         PyErr_Fetch(&t, &v, &tb)
         PyErr_NormalizeException(&t, &v, &tb)
         if v != NULL:
@@ -94,8 +94,13 @@ cdef void check_signals(gm_m* m) noexcept:
         interrupt_main(m)
 
 
+cdef bint sigint_wanted = False             # GIL: shutdown has taken the handler away
+
+
 cdef int sigint_install() except -1:
+    global sigint_wanted
     import signal
+    sigint_wanted = False
     try:
         if signal.getsignal(SIGINT) is signal.default_int_handler:
             signal.signal(SIGINT, _sigint_handler)
@@ -104,8 +109,19 @@ cdef int sigint_install() except -1:
     return 0
 
 
+cdef void sigint_again() noexcept:
+    # The runtime has started anew, on this thread or on another.
+    if gm_tls_m != NULL and gm_tls_m.kind == M_MAIN:
+        try:
+            sigint_install()
+        except BaseException as e:
+            unraisable(e)
+
+
 cdef int sigint_restore() except -1:
+    global sigint_wanted
     import signal
+    sigint_wanted = True
     try:
         if signal.getsignal(SIGINT) is _sigint_handler:
             signal.signal(SIGINT, signal.default_int_handler)

@@ -17,6 +17,7 @@ cdef void sched_reset() noexcept nogil:
     gm_store_u32_relaxed(&sched.watch, 0)
     gm_store_u32_relaxed(&sched.nm, 0)
     gm_store_u32_relaxed(&sched.stopping, 0)
+    gm_store_u32_relaxed(&sched.exiting, 0)
     gm_store_ptr_relaxed(&sched.poller, NULL)
     gm_store_i64_relaxed(&sched.poll_until, 0)
     gm_store_i64_relaxed(&sched.poll_every, POLL_NS)

@@ -2,7 +2,8 @@
 #
 # Invariants
 #   Y1  A waiter's sudog is on the queue from the look at the state to its wake-up; state and
-#       queue change together under the object's guard, so no wake-up falls between.
+#       queue change together under the object's guard, so no wake-up falls between. getm() and
+#       deadline_of come before that look: both may run Python code.
 #   Y2  Mutex: held stays True while it is handed from unlock to the first waiter: FIFO, nobody
 #       barges in. A waiter that gave up (time-out, cancel) has won its own park word and is
 #       never handed the lock.
@@ -24,10 +25,19 @@ cdef int wait_on(gm_m* m, gm_g* g, gm_waitq* q, const char* why, int64_t deadlin
 
 cdef inline void wg_done(gm_m* m, WaitGroup wg) noexcept:
     gm_mu_lock(&wg.mu)
+    if gm_unlikely(wg.n <= 0):
+        gm_mu_unlock(&wg.mu)
+        wg_negative(wg)
+        return
     wg.n -= 1
     if gm_unlikely(wg.n == 0):
         wg_release(m, wg)
     gm_mu_unlock(&wg.mu)
+
+
+cdef void wg_negative(WaitGroup wg) noexcept:
+    # A goroutine of `go` has ended, and somebody has counted down for it already.
+    unraisable(ValueError(f"negative WaitGroup counter: done() was called too often on {wg!r}"))
 
 
 cdef void wg_release(gm_m* m, WaitGroup wg) noexcept:
@@ -75,8 +85,10 @@ cdef class WaitGroup:
             ValueError: the counter would become negative; it is unchanged.
         """
         cdef gm_m* m = getm()
-        if self.n + n < 0:
+        if n < -self.n:
             raise ValueError(f"negative WaitGroup counter: {self.n} + {n}")
+        if n > PY_SSIZE_T_MAX - self.n:
+            raise OverflowError(f"WaitGroup counter too large: {self.n} + {n}")
         self.n += n
         if self.n == 0:
             wg_release(m, self)
@@ -107,12 +119,12 @@ cdef class WaitGroup:
         cdef int64_t deadline = deadline_of(timeout)
         cdef gm_m* m
         cdef gm_g* g
+        m = getm()                          # Y1
+        g = getg(m)
         if self.n == 0 or self.first_failed is not None:
             return None
         if deadline == TRY_ONCE:
             raise TimeoutError("WaitGroup.wait timed out")
-        m = getm()
-        g = getg(m)
         wait_on(m, g, &self.waiters, b"sync.WaitGroup.Wait", deadline, "WaitGroup.wait")
 
     def __repr__(self):
@@ -220,11 +232,15 @@ cdef bint mutex_lock(Mutex self, int64_t deadline) except -1:
         raise TimeoutError("Mutex.lock timed out")
     m = getm()
     g = getg(m)
+    if not self.held:                       # Y1
+        self.held = True
+        return True
     wait_on(m, g, &self.waiters, b"sync.Mutex.Lock", deadline, "Mutex.lock")
     return True                             # handed over: held is still True (Y2)
 
 
 cdef int mutex_unlock(Mutex self) except -1:
+    cdef gm_m* m = getm()                   # may raise: before anything is taken
     cdef gm_sudog* s
     if not self.held:
         raise RuntimeError(f"unlock of unlocked {self!r}")
@@ -233,5 +249,5 @@ cdef int mutex_unlock(Mutex self) except -1:
         self.held = False
         return 0
     s.park.reason = WAKE_READY
-    goready(getm(), s.park.g, False)
+    goready(m, s.park.g, False)
     return 0

@@ -14,6 +14,7 @@ cdef gm_m* m_of_new_thread() except NULL:
     # be the first of this thread.
     global gm_tls_m, m0_machine
     cdef bint main = PyThread_get_thread_ident() == main_ident
+    cdef uint32_t procs
     cdef Machine obj
     cdef Goroutine g
     cdef object root, g0
@@ -21,8 +22,12 @@ cdef gm_m* m_of_new_thread() except NULL:
     cdef gm_m* m
     if sys_finalizing():
         raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
+    if not main and gm_tls_ending:
+        raise RuntimeError("gmpx cannot be used by a finalizer of a thread that ends")
     if gm_load_u32_relaxed(&sched.nallp) == 0:
-        procresize(default_procs())
+        procs = default_procs()             # runs Python code: somebody else may be faster
+        if gm_load_u32_relaxed(&sched.nallp) == 0:
+            procresize(procs)
     quit_start()
     obj = Machine.__new__(Machine)
     g = Goroutine.__new__(Goroutine)
@@ -106,13 +111,13 @@ cdef object new_g0(object root):
 
 cdef bint m_end(gm_m* m) noexcept:
     # A foreign thread has ended, or M0 goes: its goroutine is over. False: leave all as it is.
-    global gm_tls_m
+    global gm_tls_m, gm_tls_ending
     cdef PyObject* g = m.g_self
     if gm_tls_m != m:
         # Not the thread's own end: the interpreter drops what belongs to a thread that stayed in
         # the parent of a fork, or that still sleeps on its note while the process exits.
         return False
-    gm_tls_m = NULL
+    m.curg = NULL                           # callbacks and finalizers may not park any more
     if g != NULL:
         m.g_self = NULL
         all_unlink(G(g))
@@ -121,6 +126,8 @@ cdef bint m_end(gm_m* m) noexcept:
         if ext_get(G(g)) != NULL:
             ext_finish(m, G(g))
         decref(g)
+    gm_tls_m = NULL
+    gm_tls_ending = 1
     xdecref(m.ctx_snap)
     m.ctx_snap = NULL
     m_free(m)

@@ -16,6 +16,10 @@ cdef int64_t deadline_of(object timeout) except -3:
         raise TypeError("timeout must be a number of seconds or None, not str")
     try:
         s = timeout
+    except OverflowError:
+        if timeout < 0:
+            raise ValueError("timeout must not be negative") from None
+        return NO_DEADLINE                  # an int beyond all floats
     except TypeError:
         raise TypeError(f"timeout must be a number of seconds or None, "
                         f"not {type(timeout).__name__}") from None

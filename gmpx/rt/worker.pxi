@@ -77,6 +77,8 @@ cdef void trampoline(gm_m* m, gm_worker* w, gm_g* g) noexcept:
     elif args == NULL:
         r = call_noargs(g.fn)
     elif gm_unlikely(g.flags & GF_KWARGS):
+        if not PyObject_GC_IsTracked(tuple_get(args, 0)):
+            PyObject_GC_Track(tuple_get(args, 0))
         r = call(g.fn, tuple_get(args, 0), tuple_get(args, 1))
     else:
         if not PyObject_GC_IsTracked(args):
@@ -110,7 +112,7 @@ cdef PyObject* worker_main "gm_worker_main"(PyObject* self, PyObject* unused) no
         m.idle_workers = w
         m.nidle += 1
         r = transfer(m, g)
-        while gm_unlikely(m.curg != NULL):      # G2: not the scheduler
+        while gm_unlikely(by_user(m)):          # G2: not the scheduler
             throw_back(m)
             r = 0
         if gm_unlikely(r < 0):
@@ -133,6 +135,7 @@ cdef void idle_remove(gm_m* m, gm_worker* w) noexcept:
 cdef void spawn_failed(gm_m* m, gm_g* g) noexcept:
     # No memory for a worker: g ends with that exception instead of running.
     execute(m, g)
+    m.curg = NULL                           # no greenlet is its own: its finalizers may not park
     goexit0(m, g, NULL)
 
 
@@ -171,7 +174,7 @@ cdef void g0_loop(gm_m* m) noexcept:
     cdef gm_g* g
     cdef gm_worker* w
     while True:
-        while gm_unlikely(m.curg != NULL):      # not from the scheduler, which sets it NULL
+        while gm_unlikely(by_user(m)):          # not from the scheduler
             throw_back(m)
         if m.reap > 0:
             reap_workers(m)

@@ -9,6 +9,12 @@ import time
 
 import pytest
 
+# A shell's background jobs start with these ignored, and children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 # How long a child may take before it is called hung. No test waits for it to pass.
 PATIENCE = 60
 

@@ -9,8 +9,6 @@ posix = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="SIGQUIT
 
 SETUP = """
     import faulthandler, io, os, signal, sys, threading, time, gmpx
-    if hasattr(signal, "SIGQUIT"):                  # ignored in a shell's background jobs
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     def dumped():
         out = io.StringIO()
         gmpx.dump(out)
