@@ -282,6 +282,7 @@ cdef struct gm_m:
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
+    bint orphan                 # owner: the process was forked while no goroutine ran on it
     PyObject* callback_home     # owner: greenlet on which done callbacks run now, or NULL
     uint64_t rng                # owner
     PyObject* ctx_snap          # owner: latest snapshot given to a spawned G

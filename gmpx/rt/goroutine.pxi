@@ -12,7 +12,8 @@
 #       may do all that the G may. After the status is DEAD nothing of it may park.
 #   L3  result is set before DEAD, DEAD before joiners are woken.
 #   L4  An exception is never lost: read through the handle, or given to excepthook when the
-#       last handle has gone (_Failure.__del__), or at the end if there is none.
+#       last handle has gone (_Failure.__del__), at the end if there is none, or when the
+#       interpreter exits.
 #   L5  The list of all Gs holds exactly the live ones (GIL).
 
 cdef inline gm_g* G(PyObject* obj) noexcept nogil:
@@ -269,6 +270,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         m.callback_home = home
         ext_finish(m, g)
         m.callback_home = NULL
+        if gm_unlikely(m.orphan):
+            main_returned(none_ref())           # the child of a fork in a callback
     if refcnt(obj) == 1 and not gm_has_weakrefs(obj):
         g_recycle(m, g)
     else:
@@ -349,6 +352,7 @@ cdef PyObject* end_with_exception(gm_g* g) noexcept:
             f.goid = g.goid
             f.parent_goid = g.parent_goid
             f.name = g_name(g)
+            f.link()
             g.flags |= GF_FAILED
             result = f
     except BaseException:
@@ -426,12 +430,38 @@ cdef class _Failure:
     cdef uint64_t parent_goid
     cdef str name
     cdef bint read
+    cdef PyObject* prev             # all_failures, borrowed
+    cdef PyObject* next
+    cdef bint linked
+
+    cdef void link(self) noexcept:
+        global all_failures
+        self.next = all_failures
+        if all_failures != NULL:
+            (<_Failure>all_failures).prev = <PyObject*>self
+        all_failures = <PyObject*>self
+        self.linked = True
+
+    def __dealloc__(self):
+        global all_failures
+        if not self.linked:
+            return
+        if self.prev != NULL:
+            (<_Failure>self.prev).next = self.next
+        else:
+            all_failures = self.next
+        if self.next != NULL:
+            (<_Failure>self.next).prev = self.prev
 
     def __del__(self):
+        self.tell()
+
+    cdef int tell(self) except -1:
         cdef Goroutine ghost
         cdef _Failure copy
         if self.read or self.exc is None or isinstance(self.exc, (SystemExit, Cancelled)):
-            return
+            return 0
+        self.read = True
         ghost = Goroutine.__new__(Goroutine)        # the handle is gone: one that looks like it
         ghost.g.flags = GF_LOOSE | GF_FAILED
         ghost.g.goid = self.goid
@@ -443,6 +473,22 @@ cdef class _Failure:
         copy.goid, copy.parent_goid = self.goid, self.parent_goid
         ghost._result = copy
         report(ghost, copy)
+        return 0
+
+
+cdef PyObject* all_failures = NULL      # GIL: every _Failure of a goroutine, borrowed
+
+
+cdef int tell_all() except -1:
+    # Interpreter exit: handles that are never dropped while anything can still be said.
+    cdef PyObject* at = all_failures
+    cdef list found = []
+    while at != NULL:
+        found.append(<object>at)
+        at = (<_Failure>at).next
+    for f in reversed(found):
+        (<_Failure>f).tell()
+    return 0
 
 
 cdef void report(Goroutine handle, _Failure f) noexcept:

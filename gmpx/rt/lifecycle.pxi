@@ -154,6 +154,22 @@ cdef int reap_all(gm_m* m) except -1:
     return 0
 
 
+def _await_threads():
+    """_await_threads()
+    Before the interpreter joins threads at its end: they may wait for goroutines of this one."""
+    cdef gm_m* m = gm_tls_m
+    import threading
+    if m == NULL or m.kind != M_MAIN or m.curg != m.g_main:
+        return
+    while spawned_lives() and any(t.is_alive() and not t.daemon for t in threading.enumerate()
+                                  if t is not threading.main_thread()):
+        try:
+            sleep(0.002)
+        except DeadlockError as e:
+            unraisable(e)
+            return
+
+
 def _at_exit():
     """_at_exit()
     Interpreter exit: as shutdown, for at most a second or so; then goroutines are abandoned."""
@@ -183,6 +199,8 @@ def _at_exit():
             pass
     except KeyboardInterrupt:
         pass                                # the user will not wait
+    finally:
+        tell_all()
 
 
 cdef int interrupt_running() except -1:
@@ -322,6 +340,7 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     m0_machine = m.obj
     incref(m.obj)
     if me == NULL:
+        m.orphan = True
         return 0
     m.g_main = me
     m.g_self = OBJ(me)

@@ -38,8 +38,11 @@ cdef void set_interrupt(gm_m* m, object exc) noexcept:
 
 cdef void interrupt_main(gm_m* m) noexcept:
     # M0: m.interrupt is to reach the main goroutine.
-    cdef gm_park* pk = m.g_main.park
-    cdef uint64_t word = gm_load_u64_acquire(&pk.word)
+    cdef gm_park* pk = m.g_main.park if m.g_main != NULL else NULL
+    cdef uint64_t word
+    if pk == NULL:
+        return                              # a fork's child without a main goroutine
+    word = gm_load_u64_acquire(&pk.word)
     if (word & 1) and park_win(pk, word):
         pk.reason = WAKE_INTERRUPT
         goready(m, m.g_main, True)

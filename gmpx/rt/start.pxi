@@ -77,6 +77,8 @@ cdef int start() except -1:
     context_sharing = _probe_context()
     main_ident = threading.main_thread().ident
     atexit.register(_at_exit)
+    if hasattr(threading, "_register_atexit"):
+        threading._register_atexit(_await_threads)
     if hasattr(os, "register_at_fork"):
         if gm_atfork_child(fork_child) != 0:
             raise MemoryError()

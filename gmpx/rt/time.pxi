@@ -12,8 +12,8 @@ cdef int64_t deadline_of(object timeout) except -3:
     cdef double s
     if timeout is None:
         return NO_DEADLINE
-    if isinstance(timeout, str):
-        raise TypeError("timeout must be a number of seconds or None, not str")
+    if isinstance(timeout, (str, bool)):    # acquire(False) is threading's way to try once: 0 here
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
     try:
         s = timeout
     except OverflowError:

@@ -118,6 +118,8 @@ cdef class TimerNode:
 
     cdef int start(self, int64_t delay) except -1:
         # Not pending. delay: nanoseconds, < 0 for never.
+        if self.chan == NULL and self.call is None:
+            raise RuntimeError("this timer has not been initialised")
         if delay < 0:
             return 0
         self.node.epoch = timers.epoch
@@ -221,11 +223,13 @@ cdef class Timer:
         ValueError: negative or NaN. TypeError: not a number.
     """
 
+    def __cinit__(self, *args, **kwargs):
+        self.node = TimerNode.__new__(TimerNode)
+
     def __init__(self, seconds):
         cdef int64_t delay = delay_of(seconds, "Timer", False)
-        if self.node is not None:
+        if self.chan is not None:
             raise RuntimeError("a Timer is initialised once")
-        self.node = TimerNode.__new__(TimerNode)
         self.chan = timer_chan(self.node)
         self.node.start(delay)
 
@@ -257,7 +261,7 @@ cdef class Timer:
         return was
 
     def __repr__(self):
-        return f"<Timer {'pending' if self.node is not None and self.node.pending() else 'idle'}>"
+        return f"<Timer {'pending' if self.node.pending() else 'idle'}>"
 
 
 @cython.final
@@ -280,11 +284,13 @@ cdef class Ticker:
     >>> ticker.stop()
     """
 
+    def __cinit__(self, *args, **kwargs):
+        self.node = TimerNode.__new__(TimerNode)
+
     def __init__(self, seconds):
         cdef int64_t period = delay_of(seconds, "Ticker", True)
-        if self.node is not None:
+        if self.chan is not None:
             raise RuntimeError("a Ticker is initialised once")
-        self.node = TimerNode.__new__(TimerNode)
         self.chan = timer_chan(self.node)
         self.node.node.period = period
         self.node.start(period)
@@ -312,7 +318,7 @@ cdef class Ticker:
         self.node.start(period)
 
     def __repr__(self):
-        return f"<Ticker {'pending' if self.node is not None and self.node.pending() else 'idle'}>"
+        return f"<Ticker {'pending' if self.node.pending() else 'idle'}>"
 
 
 def after(seconds):
@@ -356,7 +362,6 @@ def after_func(seconds, fn, /, *args):
     if ctx == NULL:
         raise MemoryError()
     t = Timer.__new__(Timer)
-    t.node = TimerNode.__new__(TimerNode)
     t.node.call = (fn, args, take_ref(ctx))
     t.node.start(delay)
     return t
