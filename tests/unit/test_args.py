@@ -134,7 +134,7 @@ def test_a_timeout_may_be_anything_with_float():
 def test_any_timeout_is_taken_or_refused_as_the_contract_says(timeout):
     c = gmpx.Chan(1)
     c.send("there")
-    number = isinstance(timeout, (int, float))
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     try:
         assert c.recv(timeout) == "there"
         assert timeout is None or number and timeout >= 0
@@ -142,8 +142,6 @@ def test_any_timeout_is_taken_or_refused_as_the_contract_says(timeout):
         assert number and not timeout >= 0
     except TypeError:
         assert timeout is not None and not number
-    except OverflowError:
-        assert isinstance(timeout, int) and abs(timeout) > 2**1000
 
 
 CALLS = [
