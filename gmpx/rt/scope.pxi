@@ -231,8 +231,9 @@ cdef class timeout(Scope):
 
     When they are over, the wait that the block is in, or its next one, is interrupted: by
     Cancelled, which becomes TimeoutError when it leaves the block. A block that waits no more is
-    not interrupted, and nothing is raised. If the goroutine itself is cancelled, or an outer
-    time-out is over, too, that wins.
+    not interrupted, and nothing is raised: a busy loop or time.sleep runs on. If the goroutine
+    itself is cancelled, or an outer time-out is over, too, that wins. Not around a ``yield``: the
+    consumer's waits would be interrupted.
 
     Args:
         seconds: a number >= 0; 0 interrupts the first wait; None never does.
