@@ -100,3 +100,31 @@ def show_verdicts(verdicts):
         else:
             rows.append((bound.text, amount(verdict.figure, bound.unit), limit, verdict.word))
     show("Bounds", [("of", "<"), ("figure", ">"), ("bound", ">"), ("", "<")], rows)
+
+
+def show_growth(found):
+    """Of gmpx alone: the others' is in --json and --plot."""
+    rows = [
+        (
+            g.case,
+            f"{min(g.costs):,} .. {max(g.costs):,}",
+            f"x {g.factor:.2f}",
+            "grows" if g.marked else "",
+        )
+        for g in found
+        if g.rival == "gmpx"
+    ]
+    if rows:
+        show("Growth of gmpx's cost for one operation", [
+            ("case", "<"), ("N", "<"), ("cost", ">"), ("", "<")], rows)
+
+
+def show_comparison(verdicts, factor):
+    rows = [
+        (v.case, f"{v.n:,}", amount(v.old), amount(v.new), f"{100 * (v.change - 1):+.1f} %",
+         f"{100 * v.threshold:.1f} %", v.word)
+        for v in verdicts
+    ]
+    columns = [("case", "<"), ("N", ">"), ("then", ">"), ("now", ">"), ("change", ">")]
+    columns += [("threshold", ">"), ("", "<")]
+    show(f"Compared (the machine itself: x {factor:.2f})", columns, rows)

@@ -13,11 +13,17 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import bounds
+import compare
+import growth
+import instructions
+import plot
 import report
 import rivals
 from cases import CASES
 
 ROUNDS, QUICK_ROUNDS = 5, 3
+# What --compare looks at: a quick run takes the other rivals in its first round only.
+MEASURED = ("gmpx", "floor")
 # A turn repeats its program for at least this long, in one process.
 LEAST_MS, QUICK_LEAST_MS = 50, 20
 
@@ -104,9 +110,7 @@ def measure(results, rounds, least_ms, rng):
     groups = {}
     for case in results.cases:
         groups.setdefault(case.group, []).append(case)
-    total = sum(
-        len(results.turns(case)) * min(rounds, case.turns or rounds) for case in results.cases
-    )
+    total = sum(turns_of(results, case, rounds) for case in results.cases)
     done = 0
     for turn in range(rounds):
         for group in shuffled(groups, rng):
@@ -117,12 +121,23 @@ def measure(results, rounds, least_ms, rng):
                 if case.turns is None or turn < case.turns
             ]
             for case, n in shuffled(cells, rng):
-                takers = [name for size, name in results.turns(case) if size == n]
+                takers = [
+                    name
+                    for size, name in results.turns(case)
+                    if size == n and (turn == 0 or not results.quick or name in MEASURED)
+                ]
                 for name in shuffled(takers, rng):
                     progress(f"round {turn + 1}/{rounds}, {done}/{total}: {case.name} {n:,} {name}")
                     done += 1
                     take_turn(results, case, n, name, turn, least_ms if case.repeat else 0)
     progress("")
+
+
+def turns_of(results, case, rounds):
+    rounds = min(rounds, case.turns or rounds)
+    return sum(
+        1 if results.quick and name not in MEASURED else rounds for _, name in results.turns(case)
+    )
 
 
 def take_turn(results, case, n, name, turn, least_ms):
@@ -224,7 +239,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=positive, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes")
     parser.add_argument(
-        "--case", action="append", metavar="TEXT", help="only cases with TEXT in their names"
+        "--case", "--filter", action="append", metavar="TEXT", help="only cases with TEXT in their names"
     )
     parser.add_argument(
         "--rival", action="append", metavar="NAME", help="only these, and gmpx", type=str.lower
@@ -234,6 +249,17 @@ def parse(arguments):
     parser.add_argument("--json", metavar="FILE", help="also writes everything to FILE")
     parser.add_argument(
         "--targets", action="store_true", help="checks the bounds; exit status 1 if one is missed"
+    )
+    parser.add_argument(
+        "--compare", metavar="OLD", help="a file of --json: what is faster or slower since then"
+    )
+    parser.add_argument("--plot", metavar="DIRECTORY", help="draws ratios and scaling into it")
+    parser.add_argument(
+        "--instructions", action="store_true",
+        help="counts instructions instead (valgrind), against baseline.json; 1 if one has grown",
+    )
+    parser.add_argument(
+        "--accept", action="store_true", help="with --instructions: stores the counts as the baseline"
     )
     parser.add_argument("--list", action="store_true", help="names the cases and rivals, and ends")
     options = parser.parse_args(arguments)
@@ -279,6 +305,9 @@ def main(arguments=None):
     if options.list:
         print_list()
         return 0
+    if options.instructions or options.accept:
+        return instructions.main(options.accept)
+    before = compare.load(options.compare) if options.compare else None
     cases, chosen = choose(parser, options)
     results = Results(cases, chosen, options)
     for rival in chosen.values():
@@ -302,21 +331,31 @@ def main(arguments=None):
     verdicts = bounds.judge(results) if options.targets else []
     if options.targets:
         report.show_verdicts(verdicts)
+    rows = results.as_json()
+    report.show_growth(growth.growths(rows))
+    content = as_content(options, facts, results, rows, verdicts)
     if options.json:
-        write_json(options, facts, results, verdicts)
+        with open(options.json, "w") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+    if before is not None:
+        report.show_comparison(*compare.compare(before, content))
+    if options.plot:
+        print("drawn:", *plot.plot(rows, options.plot))
     missed = any(verdict.word == "MISS" for verdict in verdicts)
     return 1 if missed or results.failures or chosen["gmpx"].missing else 0
 
 
-def write_json(options, facts, results, verdicts):
-    content = {
+def as_content(options, facts, results, rows, verdicts):
+    """What --json writes."""
+    return {
         "format": 1,
         "run": facts | {"rounds": options.rounds, "seed": options.seed, "quick": options.quick},
         "rivals": {
             name: {"version": rival.version, "missing": rival.missing}
             for name, rival in results.rivals.items()
         },
-        "results": results.as_json(),
+        "results": rows,
         "failures": [
             {"case": case, "n": n, "rival": rival, "reason": reason}
             for (case, n, rival), reason in results.failures.items()
@@ -333,9 +372,6 @@ def write_json(options, facts, results, verdicts):
             for verdict in verdicts
         ],
     }
-    with open(options.json, "w") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
 
 
 if __name__ == "__main__":

@@ -143,3 +143,38 @@ def _n_callbacks(Goroutine g not None):
     How many done callbacks it has."""
     cdef gm_gext* ext = ext_get(&g.g)
     return len(<list><object>ext.callbacks) if ext != NULL and ext.callbacks != NULL else 0
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #  define GM_COMPILER __VERSION__
+    #elif defined(__GNUC__)
+    #  define GM_COMPILER "gcc " __VERSION__
+    #else
+    #  define GM_COMPILER "another compiler"
+    #endif
+    /* Where perf/instructions.py has valgrind cut its counts. */
+    static GM_NOINLINE void gm_mark(void) {
+    #if defined(__GNUC__)
+        __asm__ volatile("");
+    #endif
+    }
+    """
+    const char* GM_COMPILER
+    int CYTHON_HEX_VERSION
+    void gm_mark()
+
+
+def _mark():
+    """_mark()
+    Does nothing, in a C function that a tool can find."""
+    gm_mark()
+
+
+def _built_with():
+    """_built_with()
+    What this module was compiled by."""
+    compiler = GM_COMPILER.decode()
+    cython = f"Cython {CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}"
+    return f"{compiler}, {cython}" + (", debug" if GMPX_DEBUG else "")
