@@ -127,7 +127,7 @@ def measure(results, rounds, least_ms, rng):
                     if size == n and (turn == 0 or not results.quick or name in MEASURED)
                 ]
                 for name in shuffled(takers, rng):
-                    progress(f"round {turn + 1}/{rounds}, {done}/{total}: {case.name} {n:,} {name}")
+                    progress(f"round {turn + 1}/{rounds}: {case.name} {n:,} {name}", done / total)
                     done += 1
                     take_turn(results, case, n, name, turn, least_ms if case.repeat else 0)
     progress("")
@@ -159,9 +159,12 @@ def shuffled(items, rng):
     return items
 
 
-def progress(text):
+def progress(text, part=None):
+    """One line that is written over, on a terminal only; part: how much is done, as a bar."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
+        full = round(30 * (part or 0))
+        bar = "" if part is None else f"[{'#' * full}{'.' * (30 - full)}] {100 * part:3.0f} %  "
+        sys.stderr.write(f"\r\x1b[K{bar}{text}")
         sys.stderr.flush()
 
 
