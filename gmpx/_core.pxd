@@ -80,6 +80,26 @@ cdef enum:                      # gm_m.kind
     M_WORKER = 1
     M_FOREIGN = 2               # a thread of the user's: parks on its note, never schedules
 
+cdef enum:                      # gm_park.why; the words are in rt/handle.pxi
+    WHY_RECV = 0
+    WHY_SEND = 1
+    WHY_SELECT = 2
+    WHY_NO_CASES = 3
+    WHY_SLEEP = 4
+    WHY_JOIN = 5
+    WHY_WAIT_GROUP = 6
+    WHY_MUTEX = 7
+    WHY_RW_LOCK = 8
+    WHY_RW_RLOCK = 9
+    WHY_SEMAPHORE = 10
+    WHY_COND = 11
+    WHY_ONCE = 12
+    WHY_EVENT = 13
+    WHY_SHUTDOWN = 14
+
+cdef enum:
+    SINCE_SHIFT = 20            # about a millisecond; the count wraps after 52 days
+
 cdef struct gm_g
 cdef struct gm_m
 cdef struct gm_sudog
@@ -151,7 +171,8 @@ cdef struct gm_sudog:
     PyObject* elem              # owned: value to send, or the value received
     int ok                      # GIL, the winner: 1 completed by its peer, 0 woken by close
 
-# What a started goroutine waits with. Embedded in its worker, or allocated for main and
+# What a started goroutine waits with: 152 bytes, each of which a parked goroutine costs, and a
+# worker's 176 are what the allocator hands out. Embedded in its worker, or allocated for main and
 # foreign goroutines. word is even while nothing is waited for and odd during a park; wakers
 # race by a CAS from the odd value that they were registered with to the next even one, so
 # exactly one wins, and one that comes too late for its park can win no later one.
@@ -163,11 +184,10 @@ cdef struct gm_park:
     PyObject* home              # constant, owned: the worker's greenlet, or the thread's root
     void* home_token            # owner: home's gm_greenlet_token, once known
     short reason                # winner of word, before it publishes the G
-    short shield                # timers.lock, the owner: scopes may not interrupt now
-    gm_u32 due                  # timers.lock: scopes that have fired and want to interrupt
+    uint8_t shield              # timers.lock, the owner: scopes may not interrupt now
+    uint8_t why                 # owner: WHY_*, what is waited for
+    uint32_t since              # owner: when the wait began, in units of 2**SINCE_SHIFT ns
     gm_scope* scopes            # timers.lock, the owner: innermost first
-    const char* why             # owner: Go's word for what is waited for
-    int64_t since               # owner: when the wait began, to a few ms
     gm_sudog sudog
     gm_timer timer
 

@@ -137,7 +137,7 @@ cdef int chan_send(Chan c, PyObject* v, object timeout) except -1:
 
 cdef int send_park(gm_m* m, Chan c, PyObject* v, int64_t deadline) except -1:
     cdef gm_g* g = getg(m)
-    cdef gm_sudog* s = sudog_arm(g, &c.sendq, b"chan send")
+    cdef gm_sudog* s = sudog_arm(g, &c.sendq, WHY_SEND)
     cdef int r
     incref(v)
     s.elem = v
@@ -176,7 +176,7 @@ cdef PyObject* chan_recv(Chan c, object timeout) except? NULL:
 
 cdef PyObject* recv_park(gm_m* m, Chan c, int64_t deadline) except? NULL:
     cdef gm_g* g = getg(m)
-    cdef gm_sudog* s = sudog_arm(g, &c.recvq, b"chan receive")
+    cdef gm_sudog* s = sudog_arm(g, &c.recvq, WHY_RECV)
     cdef PyObject* v
     cdef int r = gopark(m, g, deadline)
     if gm_likely(r == WAKE_READY):
@@ -349,7 +349,7 @@ cdef PyObject* recv_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
         return v
     if gm_unlikely((<Chan>self).is_closed):
         return raise_drained(self)
-    s = sudog_arm(m.curg, &(<Chan>self).recvq, b"chan receive")
+    s = sudog_arm(m.curg, &(<Chan>self).recvq, WHY_RECV)
     r = gopark(m, m.curg, NO_DEADLINE)
     if gm_likely(r == WAKE_READY):
         v = s.elem

@@ -61,7 +61,7 @@ cdef int cond_wait(Cond self, object timeout) except -1:
         raise RuntimeError("Cond.wait: the mutex is not locked")
     if deadline == TRY_ONCE:
         raise TimeoutError("Cond.wait timed out")
-    s = sudog_arm(g, &self.waiters, b"sync.Cond.Wait")      # D1
+    s = sudog_arm(g, &self.waiters, WHY_COND)      # D1
     cond_unlock(self.lock)
     r = gopark(m, g, deadline)
     waitq_remove(&self.waiters, s)
@@ -234,7 +234,7 @@ cdef class Event:
             return True
         if deadline == TRY_ONCE:
             raise TimeoutError("Event.wait timed out")
-        wait_on(m, g, &self.waiters, b"event", deadline, "Event.wait")
+        wait_on(m, g, &self.waiters, WHY_EVENT, deadline, "Event.wait")
         return True
 
     def __repr__(self):
@@ -280,7 +280,7 @@ cdef class Once:
         if self.state == ONCE_RUNNING:
             if self.goid == g.goid:
                 raise RuntimeError("Once.do called by its own function")
-            wait_on(m, g, &self.waiters, b"sync.Once.Do", NO_DEADLINE, "Once.do")
+            wait_on(m, g, &self.waiters, WHY_ONCE, NO_DEADLINE, "Once.do")
             return None
         self.state, self.goid = ONCE_RUNNING, g.goid
         try:

@@ -47,7 +47,7 @@ class DeadlockError(RuntimeError):
 def _snapshot():
     """_snapshot()
     All live goroutines: (handle, status, reason, seconds waited, M's id, [(code, line) ...])."""
-    cdef int64_t now = gm_nanotime()
+    cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
     cdef Goroutine g
     cdef gm_park* pk
     cdef list found = []
@@ -61,7 +61,7 @@ def _snapshot():
         if pk != NULL:
             mid = pk.m.id
             if gm_load_u32_acquire(&g.g.status) == G_WAITING:
-                waited = max(now - pk.since, 0) * 1e-9
+                waited = <uint32_t>(<uint32_t>now - pk.since) * (1 << SINCE_SHIFT) * 1e-9
         found.append((obj, g.status, g.wait_reason, waited, mid, stack_of(&g.g, running)))
     return found
 

@@ -3,6 +3,25 @@
 # Who may call: any thread. What it reads of a live goroutine belongs to that one's M: status and
 # park word are atomic, the rest is looked at under the GIL and may be old when it is returned.
 
+# In Go's words where Go has one; by WHY_*.
+cdef tuple WHY_NAMES = (
+    "chan receive",
+    "chan send",
+    "select",
+    "select (no cases)",
+    "sleep",
+    "goroutine join",
+    "sync.WaitGroup.Wait",
+    "sync.Mutex.Lock",
+    "sync.RWMutex.Lock",
+    "sync.RWMutex.RLock",
+    "sync.Semaphore.Acquire",
+    "sync.Cond.Wait",
+    "sync.Once.Do",
+    "event",
+    "shutdown",
+)
+
 cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")
 
 
@@ -66,7 +85,7 @@ cdef class Goroutine:
         cdef gm_park* pk = self.g.park
         if gm_load_u32_acquire(&self.g.status) != G_WAITING or pk == NULL:
             return ""
-        return pk.why.decode("ascii")
+        return WHY_NAMES[pk.why]
 
     def done(self):
         """done()
@@ -213,7 +232,7 @@ cdef int join_slow(Goroutine self, timeout) except -1:
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("join timed out")
-    wait_on(m, g, &ext_get(&self.g).waiters, b"goroutine join", deadline, "join")
+    wait_on(m, g, &ext_get(&self.g).waiters, WHY_JOIN, deadline, "join")
     return 0
 
 

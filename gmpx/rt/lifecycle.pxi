@@ -80,7 +80,7 @@ cdef int cancel_all(gm_m* m, int64_t deadline) except -1:
 
 cdef int join_until(gm_m* m, Goroutine g, int64_t deadline) except -1:
     if gm_load_u32_acquire(&g.g.status) != G_DEAD:
-        wait_on(m, getg(m), &ext_of(&g.g).waiters, b"shutdown", deadline, "shutdown")
+        wait_on(m, getg(m), &ext_of(&g.g).waiters, WHY_SHUTDOWN, deadline, "shutdown")
     return 0
 
 

@@ -14,11 +14,11 @@
 #       worker's made by user code. It is what is resumed.
 
 
-cdef inline uint64_t park_arm(gm_park* pk, const char* why) noexcept nogil:
+cdef inline uint64_t park_arm(gm_park* pk, int why) noexcept nogil:
     cdef uint64_t w = gm_load_u64_relaxed(&pk.word) + 1     # our own while even (K1)
     if GMPX_DEBUG and not (w & 1):
         fatal("park_arm: already parked")
-    pk.why = why
+    pk.why = <uint8_t>why
     gm_store_u32_relaxed(&pk.g.status, G_WAITING)           # a label; K1 orders the wake-ups
     gm_store_u64_relaxed(&pk.word, w)                       # published by the queue's guard
     return w
@@ -100,7 +100,7 @@ cdef inline gm_sudog* waitq_get(gm_waitq* q) noexcept nogil:
             return s
 
 
-cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, const char* why) noexcept nogil:
+cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, int why) noexcept nogil:
     # The single wait's sudog, on q.
     cdef gm_sudog* s = &g.park.sudog
     s.park = g.park
@@ -130,7 +130,7 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         gm_store_u32_relaxed(&g.status, G_RUNNING)
         scopes_delivered(pk)
         return WAKE_SCOPE
-    pk.since = gm_nanotime_coarse()
+    pk.since = <uint32_t>(gm_nanotime_coarse() >> SINCE_SHIFT)
     if gm_unlikely(m.kind == M_FOREIGN):
         return park_foreign(m, g, deadline)
     if deadline >= 0:

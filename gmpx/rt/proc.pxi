@@ -417,7 +417,7 @@ cpdef object gosched():
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
         g.flags &= ~<uint32_t>GF_CANCEL
         raise cancelled_error(g)
-    if gm_unlikely(gm_load_u32_relaxed(&g.park.due) != 0) and scopes_take(g.park):
+    if gm_unlikely(g.park.scopes != NULL) and scopes_take(g.park):
         raise Interrupted()
     return None
 

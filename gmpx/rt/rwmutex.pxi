@@ -17,7 +17,7 @@ cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.lock timed out")
     try:
-        wait_on(m, g, &rw.wq, b"sync.RWMutex.Lock", deadline, "RWMutex.lock")
+        wait_on(m, g, &rw.wq, WHY_RW_LOCK, deadline, "RWMutex.lock")
     except:
         if not rw.writing and not waitq_live(&rw.wq):
             rw_admit(m, rw)                             # A3
@@ -33,7 +33,7 @@ cdef int rw_rlock(RWMutex rw, int64_t deadline) except -1:
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.rlock timed out")
-    return wait_on(m, g, &rw.rq, b"sync.RWMutex.RLock", deadline, "RWMutex.rlock")
+    return wait_on(m, g, &rw.rq, WHY_RW_RLOCK, deadline, "RWMutex.rlock")
 
 
 cdef bint rw_admit(gm_m* m, RWMutex rw) noexcept:

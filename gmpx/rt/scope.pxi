@@ -8,9 +8,9 @@
 # outermost of them that it ends. A scope that has fired outside of a shield waits for its end.
 #
 # Invariants
-#   I1  The list, the states and due are changed under timers.lock. due is what scopes_due says.
-#   I2  Who fires makes due nonzero, then tries to win the park; gopark arms, then reads due under
-#       the lock, if there are scopes at all. So either sees the other.
+#   I1  The list and the states are changed under timers.lock.
+#   I2  Who fires sets the state, then tries to win the park; gopark arms, then asks scopes_due
+#       under the lock, if there are scopes at all. So either sees the other.
 #   I3  A scope is on the list of the goroutine that opened it until that one closes it or ends.
 #       The list owns a reference.
 
@@ -38,10 +38,6 @@ cdef uint32_t scopes_due(gm_park* pk) noexcept nogil:
     return n
 
 
-cdef inline void scopes_changed(gm_park* pk) noexcept nogil:
-    gm_store_u32_relaxed(&pk.due, scopes_due(pk))
-
-
 cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
     # timers.lock held. The goroutine that is to be readied with WAKE_SCOPE, or NULL.
     cdef gm_park* pk = s.park
@@ -49,8 +45,7 @@ cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
     if s.state != SCOPE_OPEN:
         return NULL
     s.state = SCOPE_FIRED
-    scopes_changed(pk)
-    if gm_load_u32_relaxed(&pk.due) == 0:
+    if scopes_due(pk) == 0:
         return NULL
     word = gm_load_u64_acquire(&pk.word)                # I2
     if not (word & 1) or not park_win(pk, word):
@@ -63,7 +58,7 @@ cdef bint scopes_interrupt(gm_park* pk) noexcept nogil:
     # gopark, armed: whether a scope wants this park not to happen. It is won then.
     cdef bint due
     gm_lock_acquire(&timers.lock)                       # I2
-    due = gm_load_u32_relaxed(&pk.due) != 0
+    due = scopes_due(pk) != 0
     gm_lock_release(&timers.lock)
     return due and park_win(pk, armed_word(pk))
 
@@ -76,7 +71,6 @@ cdef void scopes_delivered(gm_park* pk) noexcept nogil:
         if s.state == SCOPE_FIRED:
             s.state = SCOPE_DELIVERED
         s = s.outer
-    scopes_changed(pk)
     gm_lock_release(&timers.lock)
 
 
@@ -87,7 +81,6 @@ cdef void scope_push(gm_park* pk, gm_scope* s) noexcept:
     s.state = SCOPE_OPEN
     s.outer = pk.scopes
     pk.scopes = s
-    scopes_changed(pk)
     gm_lock_release(&timers.lock)
 
 
@@ -103,7 +96,6 @@ cdef int scope_pop(gm_scope* s) except -1:
     while at[0] != s:                                   # nearly always the first
         at = &at[0].outer
     at[0] = s.outer
-    scopes_changed(s.park)
     gm_lock_release(&timers.lock)
     return state
 
@@ -121,7 +113,7 @@ cdef bint scopes_take(gm_park* pk) noexcept nogil:
     # A wait that did not park: whether it is interrupted.
     cdef bint due
     gm_lock_acquire(&timers.lock)
-    due = gm_load_u32_relaxed(&pk.due) != 0
+    due = scopes_due(pk) != 0
     gm_lock_release(&timers.lock)
     if due:
         scopes_delivered(pk)

@@ -234,7 +234,7 @@ cdef void select_arm(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) n
     cdef int kind
     cdef gm_waitq* q
     cdef bint live = False
-    word = park_arm(pk, b"select")
+    word = park_arm(pk, WHY_SELECT)
     for i in range(n):
         kind = case_kind(cases[i], &obj)
         if kind == CASE_NONE:
@@ -253,7 +253,7 @@ cdef void select_arm(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) n
             q = &ext_get(G(obj)).waiters
         waitq_put(q, &s[i])
     if not live:
-        pk.why = b"select (no cases)"
+        pk.why = WHY_NO_CASES
 
 
 cdef Py_ssize_t select_disarm(gm_sudog* s, Py_ssize_t n) noexcept:

@@ -38,7 +38,7 @@ cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("Semaphore.acquire timed out")
-    s = sudog_arm(g, &sem.waiters, b"sync.Semaphore.Acquire")
+    s = sudog_arm(g, &sem.waiters, WHY_SEMAPHORE)
     s.elem = <PyObject*>n
     r = gopark(m, g, deadline)
     s.elem = NULL

@@ -9,7 +9,7 @@
 #       never handed the lock.
 
 
-cdef int wait_on(gm_m* m, gm_g* g, gm_waitq* q, const char* why, int64_t deadline,
+cdef int wait_on(gm_m* m, gm_g* g, gm_waitq* q, int why, int64_t deadline,
                  str what) except -1:
     # Parks g on q until a waker takes it off. Raises TimeoutError, Cancelled ...
     cdef gm_sudog* s = sudog_arm(g, q, why)
@@ -125,7 +125,7 @@ cdef class WaitGroup:
             return None
         if deadline == TRY_ONCE:
             raise TimeoutError("WaitGroup.wait timed out")
-        wait_on(m, g, &self.waiters, b"sync.WaitGroup.Wait", deadline, "WaitGroup.wait")
+        wait_on(m, g, &self.waiters, WHY_WAIT_GROUP, deadline, "WaitGroup.wait")
 
     def __repr__(self):
         return f"<WaitGroup count={self.n}>"
@@ -235,7 +235,7 @@ cdef bint mutex_lock(Mutex self, int64_t deadline) except -1:
     if not self.held:                       # Y1
         self.held = True
         return True
-    wait_on(m, g, &self.waiters, b"sync.Mutex.Lock", deadline, "Mutex.lock")
+    wait_on(m, g, &self.waiters, WHY_MUTEX, deadline, "Mutex.lock")
     return True                             # handed over: held is still True (Y2)
 
 

@@ -64,7 +64,7 @@ def sleep(seconds):
         return gosched()
     m = getm()
     g = getg(m)
-    park_arm(g.park, b"sleep")
+    park_arm(g.park, WHY_SLEEP)
     r = gopark(m, g, deadline)
     if r != WAKE_TIMEOUT:
         park_raise(m, r, "sleep")

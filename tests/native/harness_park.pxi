@@ -51,7 +51,7 @@ cdef int park_once(thread_t* t) noexcept nogil:
     pk.reason = -7                              # the winner's plain write races with a loser's
     g.park = pk
     gm_lock_acquire(&guard)
-    sudog_arm(g, &queues[t.id % 2], b"test")
+    sudog_arm(g, &queues[t.id % 2], WHY_RECV)
     second.park = pk
     second.word = first.word
     second.elem = NULL
