@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from gmpx._core import Chan, FailFast, Goroutine, go
+from gmpx._core import Cancelled, Chan, FailFast, Goroutine, go
 
 T = TypeVar("T")
 
@@ -117,9 +117,11 @@ def imap(
         ordered: yield values in the order of the input; False: as they come.
 
     Returns:
-        An iterator over the values. An exception of a call is raised in its place and ends the
-        iteration. Whenever it ends (an exception, ``close``, leaving the loop), the calls in
-        flight are cancelled.
+        An iterator over the values. It reads the next item of the input before it yields a value,
+        so an input that waits for the answer to its last item wants ``map`` or ``go``. An
+        exception of a call is raised in its place and ends the iteration; one of the input is
+        raised after the values before it. Whenever the iteration ends (an exception, ``close``,
+        leaving the loop), the calls in flight are cancelled.
 
     Raises:
         TypeError, ValueError: bad input, at once.
@@ -149,6 +151,8 @@ def _imap_ordered(
             if len(flying) == limit:
                 yield _oldest(flying)
             flying.append(go(fn, *args))
+            if flying[0].done():  # not kept back while the input makes us wait
+                yield _oldest(flying)
         while flying:
             yield _oldest(flying)
         if failure is not None:
@@ -181,6 +185,8 @@ def _imap_unordered(
             handle = go(fn, *args)
             flying.add(handle)
             handle.add_done_callback(ended.send_nowait)
+            if len(ended):
+                yield next_value()
         while flying:
             yield next_value()
     finally:
@@ -219,7 +225,7 @@ def _abandon(handles: Iterable[Goroutine[Any]]) -> None:
                 break
             except RuntimeError:
                 return  # collected as garbage inside the scheduler: nothing can wait there
-            except BaseException as e:  # cancelled, Ctrl-C: once they have ended
+            except Cancelled as e:  # once they have ended; Ctrl-C does not wait
                 interrupted = e
     if interrupted is not None:
         raise interrupted

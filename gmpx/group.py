@@ -27,7 +27,7 @@ class Group:
     own traceback (``BaseExceptionGroup`` if one of them is no Exception). A goroutine that ends
     by Cancelled has not failed. What ends the body from outside (Cancelled, TimeoutError of an
     outer ``timeout``, KeyboardInterrupt, SystemExit) cancels the goroutines too, and goes on from
-    the block once they have ended, as it is if none of them failed.
+    the block once they have ended, as it is if none of them failed. A second Ctrl-C waits for none.
 
     Args:
         limit: how many goroutines may run at once, >= 1; None for no bound.
@@ -111,6 +111,8 @@ class Group:
                 break
             except BaseException as e:
                 core.cancel()
+                if isinstance(e, KeyboardInterrupt) and isinstance(outside, KeyboardInterrupt):
+                    raise  # Ctrl-C again: the user will not wait for those that do not listen
                 outside = e
         failures = core.close()
         if exc is not None and not own:
