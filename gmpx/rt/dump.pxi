@@ -13,7 +13,7 @@
 #   V1  every M of the runtime sleeps, with nothing in its inbox or queues; nothing is queued
 #       anywhere; no timer is pending or about to be delivered;
 #   V2  every other thread of the interpreter is parked in gmpx, without a time-out and with
-#       nothing in its inbox;
+#       nothing in its inbox, or is blocking()'s and idle;
 #   V3  no Python signal handler but the default one of SIGINT is installed.
 # All that could change this needs the GIL, which the look holds, or is an M that V1 sees awake.
 
@@ -31,7 +31,6 @@ cdef extern from "Python.h":
 
 cdef bint quit_tried = False
 cdef int64_t deadlock_at = 0                # when to look again, after a look that found life
-cdef Py_ssize_t calls_blocking = 0          # GIL: blocking() calls under way
 
 
 class DeadlockError(RuntimeError):
@@ -135,7 +134,7 @@ cdef void deadlock_look(gm_m* m) noexcept:
     # M0 in the scheduler, GIL held, having found nothing to run.
     global deadlock_at
     cdef int64_t now
-    if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or timers.n > 0 or calls_blocking > 0:
+    if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or timers.n > 0:
         return
     if timers.fired != NULL or not runtime_asleep(m):
         return
@@ -181,14 +180,14 @@ cdef bint foreign_life() noexcept:
 
 cdef bint thread_lives(void* ts) noexcept:
     cdef gm_m* m
-    cdef bint lives = True
+    cdef bint lives = not spare_is_idle(ts)
     gm_lock_acquire(&sched.lock)
     m = allm
     while m != NULL and m.ts != ts:
         m = m.all_next
     if m != NULL and m.kind != M_FOREIGN:
         lives = False                       # V1 has looked at it
-    elif m != NULL and inbox_empty(&m.inbox):
+    elif lives and m != NULL and inbox_empty(&m.inbox):
         lives = gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or m.g_main.park.timer.when >= 0
     gm_lock_release(&sched.lock)
     return lives

@@ -20,6 +20,7 @@ cdef tuple WHY_NAMES = (
     "sync.Once.Do",
     "event",
     "shutdown",
+    "blocking call",
 )
 
 cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")

@@ -186,7 +186,8 @@ def stats():
     spawned, finished: goroutines; parked, readied: waits and wake-ups; steals, stolen: visits
     to other Ps that found something, goroutines taken in them; handoffs: Ps given to an M that
     waited for one; spins: rounds over all Ps; m_parks, m_wakes: threads put to sleep and woken;
-    global_queue, queued: lengths now; goroutines, machines: alive now.
+    global_queue, queued: lengths now; goroutines, machines: alive now; blocking_threads: those of
+    ``blocking`` that live, blocking_queued: calls that wait for one.
     """
     cdef gm_counters sum
     cdef gm_m* m
@@ -218,6 +219,8 @@ def stats():
     found["queued"] = queued + found["global_queue"]
     found["goroutines"] = all_gs.n
     found["machines"] = ms
+    found["blocking_threads"] = spares_alive
+    found["blocking_queued"] = len(spares_queue) if spares_queue is not None else 0
     found["gomaxprocs"] = gm_load_u32_relaxed(&sched.nprocs)
     found["p"] = per_p
     return found

@@ -55,6 +55,7 @@ def shutdown(timeout=None):
             if stop_ms(m, deadline):
                 break                               # else more has been spawned meanwhile
         reap_all(m)
+        spares_retire()
         sigint_restore()
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
@@ -300,6 +301,7 @@ def _after_fork_child():
         adopt_m0(m, me)
     if me != NULL:
         scopes_again(me.park)
+    spares_forget()
     quit_forked()
     if n > 0:
         gm_store_u32_relaxed(&sched.nprocs, 0)

@@ -25,12 +25,15 @@ cdef extern from *:
     #endif
     #if defined(_MSC_VER) && !defined(__clang__)
     static __declspec(thread) int gm_tls_ending;
+    static __declspec(thread) int gm_tls_spare;
     #else
     static __thread int gm_tls_ending;
+    static __thread int gm_tls_spare;
     #endif
     """
     gm_m* gm_tls_m
     int gm_tls_ending                   # a foreign thread's M has ended with the thread
+    int gm_tls_spare                    # a thread of blocking()'s: see rt/blocking.pxi
 
 cdef enum:
     AWAIT_P_NS = 5000000        # an M with ready Gs waits this long for a regular P

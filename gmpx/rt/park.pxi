@@ -225,6 +225,8 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     cdef PyThreadState* ts
     cdef int64_t left = -1
     pk.timer.when = deadline                # for V2 alone: it is in no heap
+    if gm_tls_spare:
+        spare_parks()
     ts = PyEval_SaveThread()
     while True:
         note_clear(&m.note)
@@ -242,6 +244,8 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         note_sleep(&m.note, left, False)
     gm_rank_none()
     PyEval_RestoreThread(ts)
+    if gm_tls_spare:
+        spare_goes_on()
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
     gm_store_u32_relaxed(&g.status, G_RUNNING)
     if pk.reason == WAKE_SCOPE:

@@ -414,12 +414,18 @@ cpdef object gosched():
     if gm_unlikely(g == NULL):
         return None                     # a signal handler or finalizer inside the scheduler
     yield_now(m, g)
+    take_cancel(g)
+    return None
+
+
+cdef inline int take_cancel(gm_g* g) except -1:
+    # Raises what a park would have to raise at once.
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
         g.flags &= ~<uint32_t>GF_CANCEL
         raise cancelled_error(g)
     if gm_unlikely(g.park.scopes != NULL) and scopes_take(g.park):
         raise Interrupted()
-    return None
+    return 0
 
 
 cdef inline int yield_now(gm_m* m, gm_g* g) except -1:
