@@ -303,6 +303,10 @@ cdef struct gm_m:
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
+    bint alone                  # owner: parks as foreign threads do; see rt/mainthread.pxi
+    Py_ssize_t locks            # owner: lock_os_thread blocks that are open
+    gm_g* locked_g              # owner: who opened them
+    gm_park* alone_park         # GIL: what m sleeps in, alone
     bint orphan                 # owner: the process was forked while no goroutine ran on it
     PyObject* callback_home     # owner: greenlet on which done callbacks run now, or NULL
     uint64_t rng                # owner
@@ -360,6 +364,7 @@ cdef struct gm_sched:
     gm_i64 poll_until           # poller / who adds a timer
     gm_u32 watch                # 1: the poller looks for stalled Ps; see rt/poll.pxi
     gm_u32 nm                   # worker threads that live
+    gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
     gm_u32 nm_active            # workers that hold a P
     gm_u32 stopping             # shutdown under way: no new M
 

@@ -60,6 +60,7 @@ include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
 include "rt/signals.pxi"    # Ctrl-C
 include "rt/lifecycle.pxi"  # shutdown, exit, fork
 include "rt/inspect.pxi"    # Machine, Processor, stats
+include "rt/mainthread.pxi" # run_on_main, lock_os_thread
 include "rt/blocking.pxi"   # calls on spare threads
 include "rt/dump.pxi"       # snapshots, SIGQUIT, deadlock
 include "rt/export_test.pxi"  # single operations, for tests

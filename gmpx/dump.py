@@ -48,14 +48,18 @@ def format_dump() -> str:
 
 
 def _describe(
-    entry: tuple[Goroutine[Any], str, str, float, int | None, list[tuple[CodeType, int]]],
+    entry: tuple[Goroutine[Any], str, str, float, int | None, int, list[tuple[CodeType, int]]],
     cache: dict[tuple[CodeType, int], str],
     lines: list[str],
 ) -> None:
-    g, status, reason, waited, mid, stack = entry
+    g, status, reason, waited, mid, locked, stack = entry
     state = status
     if reason:
         state = f"{reason}, {_duration(waited)}"
+    if locked == g.id:
+        state += ", locked to thread"
+    elif locked:
+        state += f", its thread is locked by goroutine {locked}"
     where = "" if mid is None else f" on M{mid}"
     lines.append(f"\ngoroutine {g.id} [{state}]{where}: {g.name}\n")
     stack = [at for at in stack if at[0].co_filename != __file__]

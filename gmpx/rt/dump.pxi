@@ -11,7 +11,8 @@
 # goroutine has parked; there is no poll besides that one. It is one if the main goroutine is
 # parked and nothing can end its wait or another's:
 #   V1  every M of the runtime sleeps, with nothing in its inbox or queues; nothing is queued
-#       anywhere; no timer is pending or about to be delivered;
+#       anywhere; no timer is pending or about to be delivered (an M that is kept to one goroutine:
+#       that one is parked without a time-out, and the others there cannot run);
 #   V2  every other thread of the interpreter is parked in gmpx, without a time-out and with
 #       nothing in its inbox, or is blocking()'s and idle;
 #   V3  no Python signal handler but the default one of SIGINT is installed.
@@ -45,7 +46,8 @@ class DeadlockError(RuntimeError):
 
 def _snapshot():
     """_snapshot()
-    All live goroutines: (handle, status, reason, seconds waited, M's id, [(code, line) ...])."""
+    All live goroutines: (handle, status, reason, seconds waited, M's id, id of the goroutine that
+    has locked that M or 0, [(code, line) ...])."""
     cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
     cdef Goroutine g
     cdef gm_park* pk
@@ -57,11 +59,14 @@ def _snapshot():
         pk = g.g.park
         waited = 0.0
         mid = None
+        locked = 0
         if pk != NULL:
             mid = pk.m.id
+            if pk.m.locked_g != NULL:
+                locked = pk.m.locked_g.goid
             if gm_load_u32_acquire(&g.g.status) == G_WAITING:
                 waited = <uint32_t>(<uint32_t>now - pk.since) * (1 << SINCE_SHIFT) * 1e-9
-        found.append((obj, g.status, g.wait_reason, waited, mid, stack_of(&g.g, running)))
+        found.append((obj, g.status, g.wait_reason, waited, mid, locked, stack_of(&g.g, running)))
     return found
 
 
@@ -134,7 +139,8 @@ cdef void deadlock_look(gm_m* m) noexcept:
     # M0 in the scheduler, GIL held, having found nothing to run.
     global deadlock_at
     cdef int64_t now
-    if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or timers.n > 0:
+    if timers.n > 0 or (
+            gm_load_u32_relaxed(&m.g_main.status) != G_WAITING and m.alone_park == NULL):
         return
     if timers.fired != NULL or not runtime_asleep(m):
         return
@@ -156,13 +162,21 @@ cdef bint runtime_asleep(gm_m* m) noexcept:
     cdef bint asleep = True
     if anything_queued() or not inbox_empty(&m.inbox):
         return False
-    if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
+    if m.alone_park != NULL:
+        if m.alone_park.timer.when >= 0:
+            return False
+    elif m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
         return False
     gm_lock_acquire(&sched.lock)
     other = allm
     while other != NULL and asleep:
-        if other.kind == M_WORKER and (not other.blocked or not inbox_empty(&other.inbox)):
-            asleep = False
+        if other.kind == M_WORKER:
+            if not inbox_empty(&other.inbox):
+                asleep = False
+            elif other.alone_park != NULL:
+                asleep = other.alone_park.timer.when < 0
+            elif not other.blocked:
+                asleep = False
         other = other.all_next
     gm_lock_release(&sched.lock)
     return asleep

@@ -328,6 +328,8 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     cdef PyObject* root
     m.kind = M_MAIN
     m.id = 0
+    m.alone = m.locks > 0
+    m.alone_park = NULL
     m.p = NULL
     m.nextp = NULL
     m.readynext = NULL

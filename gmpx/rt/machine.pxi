@@ -9,7 +9,7 @@
 #       poller's rescue. So every M can always go on with the Gs that are bound to it, whatever
 #       the others do.
 #   M3  At most nprocs + 1 worker Ms: the one more runs Gs while the main thread is busy with
-#       Python code of its own and keeps its P.
+#       Python code of its own and keeps its P. Those kept to one G (O4) do not count.
 #   M4  The thread's M is found through a thread-local pointer, set once per thread.
 
 cdef extern from *:
@@ -324,7 +324,7 @@ cdef bint new_m(gm_p* p) noexcept nogil:
     # Ms that there are.
     cdef gm_m* m
     cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nm, 1)
-    if n > gm_load_u32_relaxed(&sched.nprocs) or gm_load_u32_seqcst(&sched.stopping):
+    if n > gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) or gm_load_u32_seqcst(&sched.stopping):
         gm_fetch_add_u32_seqcst(&sched.nm, <uint32_t>-1)
         return False
     m = m_alloc(M_WORKER)

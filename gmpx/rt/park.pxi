@@ -131,8 +131,15 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         scopes_delivered(pk)
         return WAKE_SCOPE
     pk.since = <uint32_t>(gm_nanotime_coarse() >> SINCE_SHIFT)
-    if gm_unlikely(m.kind == M_FOREIGN):
-        return park_foreign(m, g, deadline)
+    if gm_unlikely(m.alone):
+        if m.kind == M_FOREIGN:
+            return park_foreign(m, g, deadline)
+        if g == m.locked_g:
+            r = park_alone(m, g, deadline)
+            if r != ALONE_NOT:
+                if r == WAKE_SCOPE:
+                    scopes_delivered(pk)
+                return r
     if deadline >= 0:
         pk.timer.when = deadline
         pk.timer.park = pk

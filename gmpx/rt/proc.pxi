@@ -407,13 +407,16 @@ cpdef object gosched():
     """
     cdef gm_m* m = getm()
     cdef gm_g* g = m.curg
-    if gm_unlikely(m.kind == M_FOREIGN):
-        with nogil:
-            gm_osyield()
-        return None
     if gm_unlikely(g == NULL):
         return None                     # a signal handler or finalizer inside the scheduler
-    yield_now(m, g)
+    if gm_unlikely(m.alone):
+        if m.kind == M_FOREIGN:
+            with nogil:
+                gm_osyield()
+            return None
+        yield_alone(m)
+    else:
+        yield_now(m, g)
     take_cancel(g)
     return None
 

@@ -16,6 +16,7 @@ cdef void sched_reset() noexcept nogil:
     gm_store_u32_relaxed(&sched.nmspinning, 0)
     gm_store_u32_relaxed(&sched.watch, 0)
     gm_store_u32_relaxed(&sched.nm, 0)
+    gm_store_u32_relaxed(&sched.nlocked, 0)
     gm_store_u32_relaxed(&sched.stopping, 0)
     gm_store_u32_relaxed(&sched.exiting, 0)
     gm_store_ptr_relaxed(&sched.poller, NULL)

@@ -53,6 +53,7 @@ cdef gm_m* m_of_new_thread() except NULL:
     m.g_self = <PyObject*>g
     m.g_main = &g.g
     m.curg = &g.g
+    m.alone = not main
     g.g.flags = GF_SYSTEM
     g.g.park = obj.park
     g.g.goid = 1 if main else gm_fetch_add_u64_relaxed(&sched.goid, 1)

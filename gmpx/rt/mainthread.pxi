@@ -1,0 +1,262 @@
+# run_on_main, and lock_os_thread (proc.go: LockOSThread, stoplockedm, handoffp).
+#
+# run_on_main queues a fresh G on M0 itself, through its inbox, as if it had started there.
+#
+# lock_os_thread. While m.locks > 0 only m.locked_g's goroutine runs on m. When that parks, m gives
+# its P away with what is queued there and sleeps on its note, as a foreign thread does (m.alone
+# says so to gopark). Goroutines that have started on m wait in m.ready meanwhile: they are bound to
+# its thread.
+#
+# Invariants
+#   O1  m.locks, m.locked_g and m.alone: the owner. locked_g is the G that entered; while it lives
+#       nobody else runs on m but main after an interrupt (O3).
+#   O2  m.alone_park is set while m sleeps so, under the GIL: V1 looks at it. Its timer's when is
+#       the deadline, which is in no heap.
+#   O3  Ctrl-C must reach the main goroutine whatever holds M0: for the rest of such a park M0
+#       runs whoever is ready.
+#   O4  There are Ps and threads enough: each locked worker M allows one more of both.
+#   No wake-up is lost: note_clear, then the look at inbox and word, then sleep (N3).
+
+
+def run_on_main(fn, /, *args, **kwargs):
+    """run_on_main(fn, /, *args, **kwargs)
+    Runs ``fn(*args, **kwargs)`` on the main thread and returns its value.
+
+    For what must happen there: GUI toolkits, ``signal.signal``. It runs as a goroutine of its
+    own when the main thread has nothing else to run: at the latest when the main goroutine parks
+    or yields. Called on the main thread it runs at once, in the caller.
+
+    Returns:
+        What fn returns.
+
+    Raises:
+        TypeError: fn is not callable. RuntimeError: the main thread has not used gmpx yet.
+        What fn raises. Cancelling the caller cancels fn.
+
+    Parks the goroutine; on a foreign thread, blocks the thread.
+    """
+    cdef gm_m* m = getm()
+    cdef gm_m* m0
+    cdef gm_g* g
+    getg(m)
+    if not callable(fn):
+        raise TypeError(f"run_on_main() needs a callable, not {type(fn).__name__}")
+    if m.kind == M_MAIN:
+        return fn(*args, **kwargs)
+    take_cancel(m.curg)
+    if m0_machine == NULL:
+        raise RuntimeError("run_on_main: the main thread has not used gmpx yet")
+    packed = (args, kwargs)
+    Py_INCREF(packed)
+    g = newproc1(m, <PyObject*>fn, <PyObject*>packed, GF_KWARGS, NULL, NULL)
+    if g == NULL:
+        raise MemoryError()
+    handle = <Goroutine>OBJ(g)
+    fn = args = kwargs = packed = None
+    m0 = (<Machine>m0_machine).m
+    inbox_push(&m0.inbox, g)
+    note_wakeup(&m0.note)
+    try:
+        handle.join()
+    except BaseException:
+        handle.cancel()
+        raise
+    return handle.result()
+
+
+@cython.final
+cdef class lock_os_thread:
+    """lock_os_thread()
+    Context manager: keeps the thread to the current goroutine alone (runtime.LockOSThread).
+
+    A goroutine never changes threads anyway; inside the block no other runs on its thread either,
+    so what a C library keeps per thread stays as it was left. Nests.
+
+    Goroutines that have started on the same thread stand still until the block ends, also while
+    it waits: do not wait in it for one of these, which can be the main goroutine
+    (``run_on_main`` waits likewise). Fresh goroutines go to other threads. Ctrl-C still reaches
+    the main goroutine.
+
+    Raises:
+        RuntimeError: left by another goroutine than entered it, or there are too many threads.
+    """
+    cdef gm_m* m
+    cdef Goroutine holder
+    cdef Py_ssize_t depth
+
+    def __enter__(self):
+        cdef gm_m* m = getm()
+        cdef gm_g* g = getg(m)
+        if self.holder is not None and (self.m != m or &self.holder.g != g):
+            raise RuntimeError("lock_os_thread: entered by another goroutine already")
+        if m.locks == 0 and m.kind == M_WORKER:
+            more_threads()
+        self.m = m
+        self.holder = <Goroutine>OBJ(g)
+        self.depth += 1
+        m.locks += 1
+        m.locked_g = g
+        m.alone = True
+        return None
+
+    def __exit__(self, *exc):
+        cdef gm_m* m = gm_tls_m
+        if self.depth == 0:
+            raise RuntimeError("lock_os_thread: left without being entered")
+        if m != self.m or &self.holder.g != m.curg:
+            raise RuntimeError("lock_os_thread: left by another goroutine than entered it")
+        self.depth -= 1
+        if self.depth == 0:
+            self.holder = None
+        unlock_thread(m, 1)
+
+    def __dealloc__(self):
+        # A goroutine that has ended inside, by __enter__ without __exit__.
+        if self.depth > 0 and gm_tls_m == self.m and self.m != NULL:
+            unlock_thread(self.m, self.depth)
+
+
+cdef void unlock_thread(gm_m* m, Py_ssize_t depth) noexcept:
+    m.locks -= depth
+    if m.locks > 0:
+        return
+    m.locked_g = NULL
+    m.alone = m.kind == M_FOREIGN
+    if m.kind == M_WORKER:
+        gm_fetch_add_u32_seqcst(&sched.nlocked, <uint32_t>-1)
+
+
+cdef int more_threads() except -1:
+    # O4
+    cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nlocked, 1) + 1
+    try:
+        while gm_load_u32_relaxed(&sched.nallp) < (
+                gm_load_u32_relaxed(&sched.nprocs) + 1 + SPARES + n):
+            new_p()
+    except BaseException:
+        gm_fetch_add_u32_seqcst(&sched.nlocked, <uint32_t>-1)
+        raise
+    return 0
+
+
+# ---- parking alone -------------------------------------------------------------------------
+
+cdef enum:
+    ALONE_NOT = -2              # park_alone: m is to run others after all
+
+
+cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
+    # g is m.locked_g, its park armed. Returns WAKE_*, or ALONE_NOT.
+    cdef gm_park* pk = g.park
+    cdef PyThreadState* ts
+    cdef int64_t left, now
+    cdef int r = 1
+    m.curg = NULL
+    if gm_load_i64_seqcst(&timers.next_when) != INT64_MAX:
+        attend_or_tell()
+    pk.timer.when = deadline                                # O2
+    m.alone_park = pk
+    ts = PyEval_SaveThread()
+    hand_off_p(m)
+    while True:
+        note_clear(&m.note)
+        if alone_ready(m, g):
+            note_cancel(&m.note)
+            break
+        left = -1
+        now = gm_nanotime()
+        if deadline >= 0:
+            left = max(deadline - now, 0)
+            if left == 0:
+                if park_win(pk, armed_word(pk)):
+                    note_cancel(&m.note)
+                    pk.reason = WAKE_TIMEOUT
+                    break
+                deadline = left = -1                        # a waker has won: its push comes
+        if m.kind == M_MAIN:
+            left = SIGNAL_NS if left < 0 else min(left, SIGNAL_NS)
+        r = note_sleep(&m.note, left, m.kind == M_MAIN)
+        if m.kind == M_MAIN and r <= 0:
+            PyEval_RestoreThread(ts)
+            check_signals(m)
+            if r == 0 and m.interrupt == NULL:
+                deadlock_look(m)
+            if m.interrupt != NULL and g != m.g_main:
+                m.alone_park = NULL
+                pk.timer.when = -1
+                take_p(m)
+                return ALONE_NOT                            # O3
+            ts = PyEval_SaveThread()
+    await_p(m)
+    gm_rank_none()
+    PyEval_RestoreThread(ts)
+    m.alone_park = NULL
+    execute(m, g)
+    return pk.reason
+
+
+cdef void attend_or_tell() noexcept:
+    try:
+        timers_attend()
+    except BaseException as e:
+        unraisable(e)
+
+
+cdef void take_p(gm_m* m) noexcept:
+    cdef PyThreadState* ts = PyEval_SaveThread()
+    await_p(m)
+    gm_rank_none()
+    PyEval_RestoreThread(ts)
+
+
+cdef bint alone_ready(gm_m* m, gm_g* g) noexcept nogil:
+    # Whether g has been readied; takes it off its queue. All else stays queued on m.
+    cdef gm_gq came
+    cdef gm_g* x
+    cdef Py_ssize_t before
+    cdef bint found = m.readynext == g
+    if found:
+        m.readynext = NULL
+    came.head = came.tail = NULL
+    came.n = 0
+    if not inbox_empty(&m.inbox):
+        inbox_drain(&m.inbox, &came)
+    while True:
+        x = gq_get(&came)
+        if x == NULL:
+            break
+        if x == g:
+            found = True
+        else:
+            gq_put(&m.ready, x)
+    if not found and not (gm_load_u64_acquire(&g.park.word) & 1):
+        before = m.ready.n                      # by m itself: it was on its way here
+        gq_remove(&m.ready, g)
+        found = m.ready.n != before
+    return found
+
+
+cdef void hand_off_p(gm_m* m) noexcept nogil:
+    # Go's handoffp: what is queued on m's P goes to whoever comes.
+    if m.p == NULL:
+        return
+    gm_lock_acquire(&sched.lock)
+    runq_drain(m.p)
+    release_p(m)
+    gm_lock_release(&sched.lock)
+    spin_end(m)
+    if gm_load_i64_relaxed(&sched.runq_size) > 0:
+        wake_p()
+    poll_pass_on(m)
+
+
+cdef void yield_alone(gm_m* m) noexcept:
+    # gosched: the fresh ones that wait may run elsewhere.
+    cdef PyThreadState* ts = PyEval_SaveThread()
+    if m.p != NULL and runq_len(m.p) > 0:
+        hand_off_p(m)
+    gm_osyield()
+    if m.p == NULL:
+        await_p(m)
+    gm_rank_none()
+    PyEval_RestoreThread(ts)
