@@ -94,6 +94,15 @@ def compiler_options(compiler_type):
     return macros, undefined, compile_args, link_args
 
 
+def tell_files_apart(source):
+    """Cython keeps the code objects of its traceback frames by line number alone, so that frames of
+    our many included files stand in for each other. The key gets the file's name (pycompat.h)."""
+    text = source.read_text()
+    key = "c_line ? -c_line : py_line"
+    if key in text:
+        source.write_text(text.replace(key, "gm_traceback_key(filename, c_line, py_line)"))
+
+
 class build_ext(_build_ext):
     """Runs Cython when, and only when, an extension is built; rebuilds when a switch changed."""
 
@@ -117,6 +126,8 @@ class build_ext(_build_ext):
             force=self.force or ANNOTATE,
         )
         ext.sources = module.sources
+        for source in map(Path, module.sources):
+            tell_files_apart(source)
 
         # File times tell that a source changed, not that an option did.
         stamp = Path(self.build_temp, f"{ext.name}.options")

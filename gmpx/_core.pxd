@@ -60,6 +60,8 @@ cdef enum:                      # gm_g.flags, written by the owner only
     GF_CANCEL = 64              # asked to stop: Cancelled at its next park
     GF_LOOSE = 128              # its memory came from no free list and goes to none
     GF_SHIELD = 256             # a cancel waits until this is gone
+    GF_CANCELLING = 512         # a cancel has won its park and is not yet raised
+    GF_WAS_CANCELLED = 1024     # one has been raised in it
 
 cdef enum:                      # what a park ends with; written by the winner of the park word
     WAKE_READY = 0              # what was waited for has happened
@@ -149,6 +151,7 @@ cdef struct gm_scope:           # timers.lock; see rt/scope.pxi
     gm_park* park               # of the goroutine that opened it; NULL before
     PyObject* obj               # borrowed: the Scope
     int state
+    uint32_t delivery           # which interruption it has had
     bint is_shield              # constant
 
 cdef struct gm_tnode:           # timers.lock; see rt/timer.pxi
@@ -158,7 +161,10 @@ cdef struct gm_tnode:           # timers.lock; see rt/timer.pxi
     bint on_fired
     int64_t period              # ns; 0: fires once
     int64_t fired_at
-    uint64_t epoch              # timers.epoch when it was started
+    gm_tnode* all_next          # GIL: started_nodes
+    gm_tnode* all_prev
+    bint started                # GIL: on that list
+    bint kept                   # constant: its function runs in a fork's child, too
     PyObject* obj               # borrowed: the TimerNode
 
 # One waiting party on one wait queue. Lives in the waiter's park (never on a C stack: a
@@ -185,7 +191,6 @@ cdef struct gm_park:
     PyObject* home              # constant, owned: the worker's greenlet, or the thread's root
     void* home_token            # owner: home's gm_greenlet_token, once known
     short reason                # winner of word, before it publishes the G
-    uint8_t shield              # timers.lock, the owner: scopes may not interrupt now
     uint8_t why                 # owner: WHY_*, what is waited for
     uint32_t since              # owner: when the wait began, in units of 2**SINCE_SHIFT ns
     gm_scope* scopes            # timers.lock, the owner: innermost first
@@ -326,9 +331,9 @@ cdef struct gm_timers:
     Py_ssize_t n
     Py_ssize_t room
     gm_i64 next_when            # lock / anyone: when of the first, INT64_MAX for none
+    uint32_t deliveries         # lock: interruptions so far
     gm_tnode* fired             # lock: those that are to be delivered, in order
     gm_tnode* fired_last
-    uint64_t epoch              # counts the forks that led to this process
 
 cdef struct gm_sched:
     gm_lock lock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import BrokenBarrierError
 
-from gmpx._core import Event, FailFast, Mutex
+from gmpx._core import Event, FailFast, Mutex, shield
 
 __all__ = ["Barrier"]
 
@@ -101,22 +101,33 @@ class Barrier:
         try:
             turn.event.wait(timeout)
         except BaseException as e:
-            with self._mutex:
-                over = turn.event.is_set()
-                full = self._round is not turn
-                if not over and not full:
-                    turn.broken = True
-                    turn.event.set()
-            if not isinstance(e, TimeoutError) or not (over or full):
+            if self._leave(turn) or not isinstance(e, TimeoutError):
                 raise
             turn.event.wait()  # all have come in time after all; the action may still run
         if turn.broken:
             raise BrokenBarrierError
 
+    def _leave(self, turn: _Round) -> bool:
+        """A waiter gives up: whether that breaks the round. Interrupted by nothing."""
+        late = None
+        breaks = left = False
+        while not left:
+            try:
+                with shield(), self._mutex:
+                    if not turn.event.is_set() and self._round is turn:
+                        turn.broken = breaks = True
+                        turn.event.set()
+                    left = True
+            except KeyboardInterrupt as e:
+                late = e
+        if late is not None:
+            raise late
+        return breaks
+
     def abort(self) -> None:
         """Breaks it: those that wait, and all that come before a ``reset``, get
         BrokenBarrierError."""
-        with self._mutex:
+        with shield(), self._mutex:
             self._round.broken = True
             self._round.event.set()
 

@@ -176,8 +176,7 @@ def with_deadline(parent: Context, deadline: float) -> tuple[Context, Callable[.
 
     Go: context.WithDeadline.
     """
-    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)):
-        raise TypeError(f"deadline must be a number, not {type(deadline).__name__}")
+    deadline = _number(deadline, "deadline")
     if math.isnan(deadline):
         raise ValueError("deadline must not be NaN")
     ctx, cancel = with_cancel(parent)
@@ -188,7 +187,7 @@ def with_deadline(parent: Context, deadline: float) -> tuple[Context, Callable[.
     if left <= 0:
         _end(ctx, DeadlineExceeded, None)
     elif ctx._err is None:
-        ctx._timer = _later(left, _expire, ctx)
+        ctx._timer = _later(left, _expire, ctx)._keep()
         if ctx._err is not None:  # ended meanwhile
             ctx._timer.stop()
     return ctx, cancel
@@ -200,11 +199,19 @@ def with_timeout(parent: Context, seconds: float) -> tuple[Context, Callable[...
     Raises:
         ValueError: negative or NaN. TypeError: not a number.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"seconds must be a number, not {type(seconds).__name__}")
+    seconds = _number(seconds, "seconds")
     if not seconds >= 0:
         raise ValueError(f"seconds must not be negative or NaN: {seconds!r}")
     return with_deadline(parent, time.monotonic() + seconds)
+
+
+def _number(x: object, what: str) -> float:
+    if isinstance(x, bool) or not isinstance(x, (int, float)):
+        raise TypeError(f"{what} must be a number, not {type(x).__name__}")
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
 
 
 def with_value(parent: Context, key: object, value: object) -> Context:

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from gmpx._core import Cancelled, Chan, FailFast, Goroutine, go
+from gmpx._core import Cancelled, Chan, DeadlockError, FailFast, Goroutine, go, stronger
+from gmpx.arguments import limit_of
 
 T = TypeVar("T")
 
@@ -48,19 +49,19 @@ def map(
     [32, 9]
     """
     inputs = _inputs(fn, iterables)
-    limit = _limit(limit)
+    limit = limit_of(limit)
     if limit is not None:
         return _map_limited(fn, inputs, limit, timeout)
     group = FailFast()
-    group.check_timeout(timeout)
+    timeout = group.check_timeout(timeout)
     spawn = group.go
     handles = []
     try:
         for args in inputs:
             handles.append(spawn(fn, *args))
         group.wait(timeout)
-    except BaseException:
-        _abandon(handles)
+    except BaseException as e:
+        _abandon(handles, e if isinstance(e, (Cancelled, KeyboardInterrupt, SystemExit)) else None)
         raise
     if group.failed is not None:
         failed = group.failed
@@ -73,7 +74,7 @@ def map(
 def _map_limited(
     fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int, timeout: float | None
 ) -> list[T]:
-    FailFast().check_timeout(timeout)
+    timeout = FailFast.check_timeout(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     ended: Chan[Goroutine[T]] = Chan(min(limit, sys.maxsize))  # as many as may be in flight
     handles = []
@@ -89,8 +90,8 @@ def _map_limited(
             handle.add_done_callback(ended.send_nowait)
         for _ in range(running):
             _wait_one(ended, deadline)
-    except BaseException:
-        _abandon(handles)
+    except BaseException as e:
+        _abandon(handles, e if isinstance(e, (Cancelled, KeyboardInterrupt, SystemExit)) else None)
         raise
     return [handle.result() for handle in handles]
 
@@ -127,7 +128,7 @@ def imap(
         TypeError, ValueError: bad input, at once.
     """
     inputs = _inputs(fn, iterables)
-    limit = _limit(limit) or IMAP_LIMIT
+    limit = limit_of(limit) or IMAP_LIMIT
     if ordered:
         return _imap_ordered(fn, inputs, limit)
     return _imap_unordered(fn, inputs, limit)
@@ -201,31 +202,28 @@ def _inputs(fn: Any, iterables: tuple[Iterable[Any], ...]) -> Iterator[tuple[Any
     return zip(*iterables)
 
 
-def _limit(limit: object) -> int | None:
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"limit must be an int or None, not {type(limit).__name__}")
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1: {limit}")
-    return limit
+def _abandon(
+    handles: Iterable[Goroutine[Any]], because: BaseException | None = None
+) -> None:
+    """Cancels what has not ended, waits for it, and marks all exceptions as read.
 
-
-def _abandon(handles: Iterable[Goroutine[Any]]) -> None:
-    """Cancels what has not ended, waits for it, and marks all exceptions as read."""
+    because: what is to be raised afterwards, unless something stronger comes meanwhile.
+    """
     handles = list(handles)
     for handle in handles:
         if not handle.done():
             handle.cancel()
-    interrupted = None
+    came = None
     for handle in handles:
         while True:
             try:
                 handle.exception()
                 break
+            except DeadlockError:
+                raise
             except RuntimeError:
                 return  # collected as garbage inside the scheduler: nothing can wait there
             except Cancelled as e:  # once they have ended; Ctrl-C does not wait
-                interrupted = e
-    if interrupted is not None:
-        raise interrupted
+                came = stronger(came, e)
+    if came is not None and stronger(because, came) is came:
+        raise came

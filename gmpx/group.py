@@ -6,7 +6,17 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gmpx._core import Cancelled, GoExit, Goroutine, GroupCore, Interrupted, Semaphore, current
+from gmpx._core import (
+    Cancelled,
+    DeadlockError,
+    GoExit,
+    Goroutine,
+    GroupCore,
+    Interrupted,
+    Semaphore,
+    stronger,
+)
+from gmpx.arguments import limit_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -17,6 +27,8 @@ __all__ = ["Group"]
 
 # What ends a body without being a failure of it: it leaves the block as it is.
 PASSING = (Cancelled, GoExit, KeyboardInterrupt, SystemExit, GeneratorExit)
+# What, coming again, does not wait for goroutines that do not listen.
+LAST = (KeyboardInterrupt, DeadlockError)
 
 
 class Group:
@@ -44,13 +56,12 @@ class Group:
     """
 
     def __init__(self, limit: int | None = None) -> None:
+        limit = limit_of(limit)
         self._core = GroupCore()
         self._slots: Semaphore | None = None
         if limit is None:
             vars(self)["go"] = self._core.go  # without the method below in between
         else:
-            if limit == 0:
-                raise ValueError("limit must be at least 1: 0")
             self._slots = Semaphore(limit)
 
     def go(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Goroutine[T]:
@@ -96,13 +107,18 @@ class Group:
 
     def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> bool:
         core = self._core
-        outside: BaseException | None = None  # what has come from outside to end the block
         own = False
+        # what has come from outside to end the block
+        outside: BaseException | None = exc if isinstance(exc, PASSING) else None
         try:
             own = core.leave(exc)
-        except Cancelled as e:
-            outside = e
-            own = True
+            if own:
+                outside = None
+        except BaseException as e:
+            if not isinstance(e, PASSING):
+                raise  # not entered
+            outside = stronger(outside, e)
+            own = isinstance(exc, Interrupted)
         if exc is not None:
             core.cancel()
         while True:
@@ -111,15 +127,13 @@ class Group:
                 break
             except BaseException as e:
                 core.cancel()
-                if isinstance(e, KeyboardInterrupt) and isinstance(outside, KeyboardInterrupt):
-                    raise  # Ctrl-C again: the user will not wait for those that do not listen
-                outside = e
+                if isinstance(e, LAST) and isinstance(outside, type(e)):
+                    core.close()
+                    raise  # the second: those that do not listen are not waited for
+                outside = stronger(outside, e)
         failures = core.close()
-        if exc is not None and not own:
-            if not isinstance(exc, PASSING):
-                failures.insert(0, exc)
-            elif outside is None:
-                outside = exc
+        if exc is not None and not own and not isinstance(exc, PASSING):
+            failures.insert(0, exc)
         try:
             if failures:
                 self._raise(failures, outside)
@@ -133,7 +147,7 @@ class Group:
     def _raise(self, failures: list[BaseException], outside: BaseException | None) -> None:
         if isinstance(outside, Cancelled):
             if not isinstance(outside, Interrupted):
-                current().cancel(*outside.args[:1])  # it is still to stop, at its next wait
+                self._core.ask_again(outside)
         elif outside is not None:
             failures.append(outside)
         raise BaseExceptionGroup("unhandled errors in a Group", failures) from None

@@ -212,6 +212,21 @@ GM_INLINE int gm_context_untouched(PyObject *c, PyObject *base) {
         && ((gm_context *)c)->vars == ((gm_context *)base)->vars;
 }
 
+/* ---- tracebacks ------------------------------------------------------------------------ */
+
+/* Key of a traceback frame's code object in Cython's cache: file and line (see setup.py). Ten bits
+ * are the line's, the rest a hash (FNV-1a) of the name. */
+GM_INLINE int gm_traceback_key(const char *filename, int c_line, int py_line) {
+    unsigned int hash = 2166136261u;
+    if (c_line) {
+        return -c_line;
+    }
+    while (*filename) {
+        hash = (hash ^ (unsigned char)*filename++) * 16777619u;
+    }
+    return (int)((hash >> 11 << 10 ^ (unsigned int)py_line) & 0x7fffffffu);
+}
+
 /* ---- threads that outlive the interpreter --------------------------------------------- */
 
 /* Before 3.14 CPython ends a thread that asks for the GIL after finalization has begun by

@@ -100,18 +100,22 @@ def gather(*gs: Goroutine[Any], return_exceptions: bool = False) -> list[Any]:
     If the caller itself is cancelled in here, so are the goroutines. asyncio: gather.
     Blocks the goroutine; on a foreign thread, the thread.
     """
+    first = None
     try:
         with _Watch(_handles(gs), None) as ended:
             for g in ended:
-                if not return_exceptions and g._failed():
-                    g.result()
+                if not return_exceptions and g.exception() is not None:
+                    first = g
+                    break
     except Cancelled:
         if any(not g.done() for g in gs):
             for g in gs:
                 g.cancel()
         raise
+    if first is not None:
+        first.result()
     if return_exceptions:
-        return [g.exception() or g.result() for g in gs]
+        return [g.result() if (e := g.exception()) is None else e for g in gs]
     return [g.result() for g in gs]
 
 
@@ -131,7 +135,7 @@ class _Watch:
         self.n = self.left = len(gs)
         self.gs = gs
         self.chan: Chan[Goroutine[Any]] = Chan(len(gs))
-        FailFast.check_timeout(timeout)
+        timeout = FailFast.check_timeout(timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
 
     def __enter__(self) -> Iterator[Goroutine[Any]]:

@@ -4,7 +4,9 @@
 #   D1  Cond.wait is on the queue before it unlocks the mutex, so a signal that follows finds it.
 #       A signal wakes a waiter whose park it has won; one that gives up takes no signal with it.
 #   D2  Cond.wait returns or raises with the mutex held: nothing interrupts the locking again.
-#       What comes meanwhile is raised afterwards.
+#       What comes meanwhile is raised afterwards, the strongest of it (as a Group does). Only
+#       DeadlockError and a second Ctrl-C end that: nobody would ever unlock it.
+#   D4  Between arming and gopark nothing can fail.
 #   D3  Event.set and the end of Once.do change the state and wake all waiters in one step.
 
 
@@ -34,6 +36,13 @@ cdef int cond_unlock(object lock) except -1:
     return rw_unlock(<RWMutex>lock)
 
 
+cdef int cond_check(object lock) except -1:
+    # D4
+    if not ((<Mutex>lock).held if type(lock) is Mutex else (<RWMutex>lock).writing):
+        raise RuntimeError("Cond.wait: the mutex is not locked")
+    return 0
+
+
 cdef int cond_lock_again(gm_g* g, object lock) except -1:
     # D2. A cancel waits (GF_SHIELD); what a signal handler raises in main is raised at the end.
     cdef uint32_t before = g.flags & GF_SHIELD
@@ -44,11 +53,33 @@ cdef int cond_lock_again(gm_g* g, object lock) except -1:
             cond_lock(lock)
             break
         except BaseException as e:
-            held = e
+            if isinstance(e, DeadlockError) or (
+                    isinstance(e, KeyboardInterrupt) and isinstance(held, KeyboardInterrupt)):
+                g.flags = (g.flags & ~<uint32_t>GF_SHIELD) | before
+                raise
+            held = stronger(held, e)
     g.flags = (g.flags & ~<uint32_t>GF_SHIELD) | before
     if held is not None:
         raise held
     return 0
+
+
+cpdef object stronger(object a, object b):
+    """stronger(a, b)
+    Of two exceptions that have come from outside while something could not be left, the one that
+    leaves it: KeyboardInterrupt and SystemExit before Cancelled, that before a time-out's
+    interruption. The earlier of two alike. None is weaker than any."""
+    return b if strength(b) > strength(a) else a
+
+
+cdef int strength(object e) noexcept:
+    if e is None:
+        return 0
+    if isinstance(e, Interrupted):
+        return 1
+    if isinstance(e, Cancelled):
+        return 2
+    return 3
 
 
 cdef int cond_wait(Cond self, object timeout) except -1:
@@ -57,18 +88,25 @@ cdef int cond_wait(Cond self, object timeout) except -1:
     cdef gm_g* g = getg(m)
     cdef gm_sudog* s
     cdef int r
-    if not self.lock.locked():
-        raise RuntimeError("Cond.wait: the mutex is not locked")
+    cond_check(self.lock)
     if deadline == TRY_ONCE:
         raise TimeoutError("Cond.wait timed out")
     s = sudog_arm(g, &self.waiters, WHY_COND)      # D1
     cond_unlock(self.lock)
     r = gopark(m, g, deadline)
     waitq_remove(&self.waiters, s)
+    first = None
     try:
         park_raise(m, r, "Cond.wait")
-    finally:
+    except BaseException as e:
+        first = e
+    try:
         cond_lock_again(g, self.lock)
+    except BaseException as e:
+        if isinstance(e, DeadlockError) or first is None or stronger(first, e) is e:
+            raise
+    if first is not None:
+        raise first
     return 0
 
 
@@ -113,7 +151,8 @@ cdef class Cond:
         """wait(timeout=None)
         Unlocks the mutex, waits for a signal, locks it again. Returns True.
 
-        The mutex is held again, however this ends. As with any condition variable, look at the
+        The mutex is held again, however this ends, but for DeadlockError and a second Ctrl-C while
+        it waits for the mutex itself. As with any condition variable, look at the
         condition afterwards: another goroutine may have been there first.
 
         Args:

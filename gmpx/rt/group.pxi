@@ -93,7 +93,18 @@ cdef class GroupCore(WaitGroup):
     def leave(self, exc):
         """leave(exc)
         The body has ended, with exc or None: whether exc is this group's interruption of it."""
+        if self.scope is None:
+            raise RuntimeError("this Group is not entered")
         return self.scope.close(exc)
+
+    @staticmethod
+    def ask_again(exc):
+        """ask_again(exc)
+        exc, a Cancelled of this goroutine, gives way to failures: it is to come at the next wait.
+        Not if it is another goroutine's, passed on by ``result``."""
+        cdef gm_g* g = getg(getm())
+        if g.flags & GF_WAS_CANCELLED and not g.flags & GF_SYSTEM:
+            (<Goroutine>OBJ(g)).cancel(*exc.args[:1])
 
     def cancel(self):
         """cancel()

@@ -264,8 +264,11 @@ cdef bint g_cancel(gm_g* g) noexcept:
     if pk == NULL:
         g.flags |= GF_CANCELLED             # trampoline looks before it calls
         return True
+    if g.flags & GF_CANCELLING:
+        return True                         # they coalesce until it is raised
     word = gm_load_u64_acquire(&pk.word)
     if (word & 1) and not g.flags & GF_SHIELD and park_win(pk, word):
+        g.flags |= GF_CANCELLING
         pk.reason = WAKE_CANCEL
         goready(gm_tls_m, g, False)
     else:
@@ -295,9 +298,10 @@ cdef int set_cancel_message(gm_g* g, object msg) except -1:
 
 
 cdef object cancelled_error(gm_g* g):
-    # With the message of the latest cancel, if it has one.
+    # With the message of the latest cancel, if it has one. It is delivered.
     cdef gm_gext* ext = ext_get(g)
     cdef PyObject* msg
+    g.flags = g.flags & ~<uint32_t>(GF_CANCEL | GF_CANCELLING) | GF_WAS_CANCELLED
     if ext == NULL or ext.cancel_message == NULL:
         return Cancelled()
     msg = ext.cancel_message

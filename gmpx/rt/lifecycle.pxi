@@ -263,9 +263,8 @@ cdef void fork_child() noexcept nogil:
 
 cdef void timers_forget() noexcept nogil:
     timers.heap = NULL                              # another thread may have been in realloc
-    timers.n = timers.room = 0
+    timers.n = timers.room = 0              # _after_fork_child adds anew what goes on
     timers.fired = timers.fired_last = NULL
-    timers.epoch += 1
     gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
 
 
@@ -277,6 +276,7 @@ def _after_fork_child():
     cdef gm_g* g
     cdef gm_g* next
     cdef gm_g* me = m.curg if m != NULL else NULL
+    cdef PyObject* wg
     cdef uint32_t i
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
     main_ident = PyThread_get_thread_ident()
@@ -287,6 +287,11 @@ def _after_fork_child():
         if g != me:
             all_unlink(g)
             g.flags |= GF_FORKED
+            if g.park != NULL:
+                scopes_close(g.park)
+            wg = take_wg(g)                 # not given up, as all that it refers to
+            if wg != NULL and (<WaitGroup>wg).n > 0:
+                (<WaitGroup>wg).n -= 1
             forget_park(g)
             gm_store_u32_release(&g.status, G_DEAD)
             # its reference stays with the queues and greenlets that are forgotten with it
@@ -301,6 +306,7 @@ def _after_fork_child():
         adopt_m0(m, me)
     if me != NULL:
         scopes_again(me.park)
+    nodes_again()
     spares_forget()
     quit_forked()
     if n > 0:

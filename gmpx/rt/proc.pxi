@@ -424,7 +424,6 @@ cpdef object gosched():
 cdef inline int take_cancel(gm_g* g) except -1:
     # Raises what a park would have to raise at once.
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
-        g.flags &= ~<uint32_t>GF_CANCEL
         raise cancelled_error(g)
     if gm_unlikely(g.park.scopes != NULL) and scopes_take(g.park):
         raise Interrupted()

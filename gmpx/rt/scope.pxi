@@ -30,8 +30,6 @@ cdef uint32_t scopes_due(gm_park* pk) noexcept nogil:
     # I1. How many have fired, undelivered, with no shield inside.
     cdef gm_scope* s = pk.scopes
     cdef uint32_t n = 0
-    if pk.shield:
-        return 0
     while s != NULL and not s.is_shield:
         n += s.state == SCOPE_FIRED
         s = s.outer
@@ -66,10 +64,12 @@ cdef bint scopes_interrupt(gm_park* pk) noexcept nogil:
 cdef void scopes_delivered(gm_park* pk) noexcept nogil:
     cdef gm_scope* s
     gm_lock_acquire(&timers.lock)
+    timers.deliveries += 1
     s = pk.scopes
     while s != NULL and not s.is_shield:
         if s.state == SCOPE_FIRED:
             s.state = SCOPE_DELIVERED
+            s.delivery = timers.deliveries
         s = s.outer
     gm_lock_release(&timers.lock)
 
@@ -128,6 +128,31 @@ cdef void scopes_again(gm_park* pk) noexcept:
             s.timer.index = -1
             timer_add(&s.timer)             # without memory for it the scope has no deadline
         s = s.outer
+
+
+cdef void scopes_close(gm_park* pk) noexcept:
+    # A fork's child: of a goroutine that has stayed in the parent.
+    cdef gm_scope* s = pk.scopes
+    while s != NULL:
+        s.timer.index = -1
+        s.state = SCOPE_CLOSED
+        s = s.outer
+
+
+cdef object passing_by(gm_g* g, object exc):
+    # What was on its way out already when the interruption exc came, while something was cleaned
+    # up: a cancel of this goroutine, or what ends the program. None if nothing was.
+    cdef int n = 0
+    exc = exc.__context__
+    while exc is not None and n < 100:
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            return exc
+        if isinstance(exc, Cancelled) and not isinstance(exc, Interrupted) and (
+                g.flags & GF_WAS_CANCELLED):
+            return exc
+        exc = exc.__context__
+        n += 1
+    return None
 
 
 cdef int shield_flag(gm_g* g) except -1:
@@ -197,11 +222,13 @@ cdef class Scope:
         if state != SCOPE_DELIVERED or not isinstance(exc, Interrupted):
             return False
         if g.flags & GF_CANCEL and not g.flags & GF_SHIELD:
-            g.flags &= ~<uint32_t>GF_CANCEL
             raise cancelled_error(g) from None
+        above = passing_by(g, exc)
+        if above is not None:
+            raise above
         outer = self.s.outer
         while outer != NULL and not outer.is_shield:
-            if outer.state == SCOPE_DELIVERED:
+            if outer.state == SCOPE_DELIVERED and outer.delivery == self.s.delivery:
                 return False
             outer = outer.outer
         return True

@@ -115,6 +115,7 @@ cdef PyObject* result_new(PyObject* index) except NULL:
         decref(index)
         raise MemoryError()
     tuple_set(t, 0, index)
+    PyObject_GC_UnTrack(t)              # nobody is to see it half built, for as long as this parks
     return t
 
 
@@ -135,6 +136,8 @@ cdef inline void result_set(PyObject* t, PyObject* v, bint ok) noexcept:
     incref(flag)
     tuple_set(t, 1, v if v != NULL else none_ref())
     tuple_set(t, 2, flag)
+    if v != NULL and PyObject_IS_GC(v):
+        PyObject_GC_Track(t)
 
 
 cdef PyObject* select_do(gm_m* m, PyObject* case, Py_ssize_t i) except? NULL:

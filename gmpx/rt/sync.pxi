@@ -144,7 +144,7 @@ cdef class FailFast(WaitGroup):
 
     @staticmethod
     def check_timeout(timeout):
-        deadline_of(timeout)
+        return None if timeout is None else seconds_of(timeout, "timeout")
 
 
 # ---- Mutex ---------------------------------------------------------------------------------

@@ -122,6 +122,8 @@ cdef bint m_end(gm_m* m) noexcept:
     if g != NULL:
         m.g_self = NULL
         all_unlink(G(g))
+        if G(g).park != NULL:
+            scopes_drop(G(g).park)          # entered by hand, or in a generator that is left
         G(g).park = NULL
         gm_store_u32_release(&G(g).status, G_DEAD)
         if ext_get(G(g)) != NULL:

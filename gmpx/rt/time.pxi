@@ -1,41 +1,50 @@
 # Time-outs as users give them, and sleep.
 
-from libc.math cimport isnan
+from libc.math cimport INFINITY, isinf, isnan
 
 cdef enum:
     NO_DEADLINE = -1
     TRY_ONCE = -2
 
 
-cdef int64_t deadline_of(object timeout) except -3:
-    # seconds -> CLOCK_MONOTONIC nanoseconds; NO_DEADLINE for None and for ever; TRY_ONCE for 0.
+cdef double seconds_of(object seconds, str what) except? -1.0:
+    # A number of seconds >= 0; infinite for an int beyond all floats.
     cdef double s
-    if timeout is None:
-        return NO_DEADLINE
-    if isinstance(timeout, (str, bool)):    # acquire(False) is threading's way to try once: 0 here
-        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
+    if isinstance(seconds, (str, bytes, bool)):
+        # acquire(False) is threading's way to try once: 0 here
+        raise TypeError(f"{what} must be a number of seconds, not {type(seconds).__name__}")
     try:
-        s = timeout
+        s = seconds
     except OverflowError:
-        if timeout < 0:
-            raise ValueError("timeout must not be negative") from None
-        return NO_DEADLINE                  # an int beyond all floats
+        s = INFINITY if seconds > 0 else -INFINITY
     except TypeError:
-        raise TypeError(f"timeout must be a number of seconds or None, "
-                        f"not {type(timeout).__name__}") from None
-    return deadline_in(s, "timeout")
-
-
-cdef int64_t deadline_in(double s, str what) except -3:
+        raise TypeError(
+            f"{what} must be a number of seconds, not {type(seconds).__name__}") from None
     if isnan(s):
         raise ValueError(f"{what} must not be NaN")
     if s < 0:
-        raise ValueError(f"{what} must not be negative: {s!r}")
+        raise ValueError(f"{what} must not be negative: {seconds!r}")
+    return s
+
+
+cdef inline int64_t ns_of(double s) noexcept nogil:
+    # Rounded; what is finite stays so, 146 years at the most.
+    return <int64_t>(s * 1e9 + 0.5) if s < 4.6e9 else INT64_MAX // 2
+
+
+cdef int64_t deadline_of(object timeout) except -3:
+    # seconds -> CLOCK_MONOTONIC nanoseconds; NO_DEADLINE for None and infinity; TRY_ONCE for 0.
+    if timeout is None:
+        return NO_DEADLINE
+    return deadline_in(seconds_of(timeout, "timeout"))
+
+
+cdef int64_t deadline_in(double s) noexcept nogil:
     if s == 0:
         return TRY_ONCE
-    if s > 9.0e9:                           # 285 years
+    if isinf(s):
         return NO_DEADLINE
-    return gm_nanotime() + <int64_t>(s * 1e9 + 0.5)
+    return gm_nanotime() + ns_of(s)
 
 
 def sleep(seconds):
@@ -55,11 +64,7 @@ def sleep(seconds):
     cdef gm_m* m
     cdef gm_g* g
     cdef int r
-    cdef double s
-    if isinstance(seconds, str):
-        raise TypeError("seconds must be a number, not str")
-    s = seconds
-    deadline = deadline_in(s, "sleep length")
+    deadline = deadline_in(seconds_of(seconds, "sleep's argument"))
     if deadline == TRY_ONCE:
         return gosched()
     m = getm()

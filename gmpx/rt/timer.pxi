@@ -9,6 +9,9 @@
 #       on both. Both are changed under timers.lock.
 #   H2  A channel keeps its node, a node does not keep its channel: when nobody has the channel any
 #       more the timer goes. A node with a function is kept by the runtime while it is pending.
+#   H4  started_nodes (GIL) holds every node that is in the heap or on `fired`: a fork's child makes
+#       its heap from it. Timers with a channel go on there, for the goroutine that forked has it;
+#       functions do not, since they run in the parent (but a context's deadline does).
 #   H3  Once stop or reset has returned nothing of the time before can be received.
 
 cdef enum:
@@ -51,6 +54,47 @@ cdef void fired_remove(gm_tnode* node) noexcept nogil:
         node.next.prev = node.prev
     else:
         timers.fired_last = node.prev
+
+
+cdef gm_tnode* started_nodes = NULL
+
+
+cdef inline void started_put(gm_tnode* node) noexcept:
+    global started_nodes
+    if node.started:
+        return
+    node.started = True
+    node.all_prev = NULL
+    node.all_next = started_nodes
+    if started_nodes != NULL:
+        started_nodes.all_prev = node
+    started_nodes = node
+
+
+cdef inline void started_remove(gm_tnode* node) noexcept:
+    global started_nodes
+    if not node.started:
+        return
+    node.started = False
+    if node.all_prev != NULL:
+        node.all_prev.all_next = node.all_next
+    else:
+        started_nodes = node.all_next
+    if node.all_next != NULL:
+        node.all_next.all_prev = node.all_prev
+
+
+cdef void nodes_again() noexcept:
+    # H4. In a fork's child, whose heap is empty.
+    cdef gm_tnode* node = started_nodes
+    cdef gm_tnode* next
+    while node != NULL:
+        next = node.all_next
+        node.timer.index = -1
+        node.on_fired = False
+        if ((<TimerNode>node.obj).call is not None and not node.kept) or timer_add(&node.timer) < 0:
+            started_remove(node)            # its reference, if any, stays: L5's dead have it
+        node = next
 
 
 cdef void timers_deliver(gm_m* m) noexcept:
@@ -100,9 +144,6 @@ cdef class TimerNode:
         self.cancel()
 
     cdef bint pending(self) noexcept:
-        if self.node.epoch != timers.epoch:         # a fork's child has forgotten it
-            self.node.timer.index = -1
-            self.node.on_fired = False
         return self.node.timer.index >= 0 or self.node.on_fired
 
     cdef bint cancel(self) noexcept:
@@ -114,18 +155,20 @@ cdef class TimerNode:
             timer_remove(&self.node.timer)
         fired_remove(&self.node)
         gm_lock_release(&timers.lock)
+        started_remove(&self.node)
         return was
 
     cdef int start(self, int64_t delay) except -1:
         # Not pending. delay: nanoseconds, < 0 for never.
         if self.chan == NULL and self.call is None:
             raise RuntimeError("this timer has not been initialised")
+        getm()                                      # whoever delivers it needs a P to be there
         if delay < 0:
             return 0
-        self.node.epoch = timers.epoch
         self.node.timer.when = gm_nanotime() + delay
         if timer_add(&self.node.timer) < 0:
             raise MemoryError()
+        started_put(&self.node)
         self.hold()
         timers_attend()
         return 0
@@ -154,13 +197,15 @@ cdef class TimerNode:
     cdef int deliver(self, gm_m* m) except -1:
         cdef Chan c
         cdef object at
+        if self.node.period == 0:
+            started_remove(&self.node)
         if self.call is not None:
             self.let_go()                           # the caller has a reference of its own
             call = (self.call[0], self.call[1])
             start_later(m, self.call[2], call)
             return 0
-        if self.chan == NULL or (<Chan>self.chan).is_closed:
-            return 0
+        if self.chan == NULL or refcnt(self.chan) == 0 or (<Chan>self.chan).is_closed:
+            return 0                                # 0: its weak references' callbacks run
         c = <Chan>self.chan
         at = self.node.fired_at * 1e-9              # may collect garbage
         if not c.is_closed:
@@ -185,20 +230,11 @@ cdef int start_later(gm_m* m, object context, tuple call) except -1:
 
 
 cdef int64_t delay_of(object seconds, str what, bint positive) except -2:
-    # Nanoseconds; -1 for longer than anyone lives.
-    cdef double s
-    if isinstance(seconds, str):
-        raise TypeError(f"{what} needs a number of seconds, not str")
-    try:
-        s = seconds
-    except TypeError:
-        raise TypeError(f"{what} needs a number of seconds, not {type(seconds).__name__}") from None
-    if isnan(s):
-        raise ValueError(f"{what}: seconds must not be NaN")
-    if s < 0 or (positive and s == 0):
-        raise ValueError(f"{what}: seconds must {'be positive' if positive else 'not be negative'}: "
-                         f"{seconds!r}")
-    return -1 if s > 9.0e9 else max(<int64_t>(s * 1e9 + 0.5), 1 if positive else 0)
+    # Nanoseconds; -1 for never.
+    cdef double s = seconds_of(seconds, f"{what}: seconds")
+    if positive and s == 0:
+        raise ValueError(f"{what}: seconds must be positive: {seconds!r}")
+    return -1 if isinf(s) else ns_of(s)
 
 
 cdef Chan timer_chan(TimerNode node):
@@ -247,6 +283,12 @@ cdef class Timer:
             has fired (and what it sent was received) or had been stopped.
         """
         return self.node.stop()
+
+    def _keep(self):
+        """_keep()
+        Its function is to run in a fork's child, too. Returns self."""
+        self.node.node.kept = True
+        return self
 
     def reset(self, seconds):
         """reset(seconds)
@@ -342,7 +384,7 @@ def after_func(seconds, fn, /, *args):
     """after_func(seconds, fn, /, *args)
     Calls ``fn(*args)`` in a goroutine of its own after so many seconds (Go's time.AfterFunc).
 
-    It runs in a copy of the caller's contextvars context.
+    It runs in a copy of the caller's contextvars context. In the child of a fork it does not run.
 
     Args:
         seconds: a number >= 0.

@@ -31,3 +31,6 @@ loc = gmpx.Local()
 done, nd = gmpx.wait([g]); lst = gmpx.gather(g)
 for gg in gmpx.as_completed([g]): rr: float = gg.result()
 gmpx.dump()
+n: int = gmpx.blocking(len, "abc")
+n = gmpx.run_on_main(f, 1).__int__()
+with gmpx.lock_os_thread(): pass

@@ -22,7 +22,7 @@ def test_sleep_lasts_at_least_as_long(seconds, in_thread):
 def test_sleep_0_yields_like_gosched():
     gmpx.shutdown()
     order = []
-    gs = [gmpx.go(lambda i=i: [(order.append(i), gmpx.sleep(z)) for z in (0, 0.0, False)])
+    gs = [gmpx.go(lambda i=i: [(order.append(i), gmpx.sleep(z)) for z in (0, 0.0, -0.0)])
           for i in range(3)]
     for g in gs:
         g.result()
