@@ -99,6 +99,7 @@ cdef enum:                      # gm_park.why; the words are in rt/handle.pxi
     WHY_EVENT = 13
     WHY_SHUTDOWN = 14
     WHY_BLOCKING = 15
+    WHY_BUBBLE = 16
 
 cdef enum:
     SINCE_SHIFT = 20            # about a millisecond; the count wraps after 52 days

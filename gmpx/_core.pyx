@@ -30,6 +30,9 @@ cdef enum:
     RANK_TIMERS = 1
     RANK_SCHED = 2
 
+cdef bint bubble_on = False         # GIL: see rt/bubble.pxi
+cdef int64_t bubble_now = 0         # GIL: its clock, or 0
+
 include "rt/note.pxi"       # what an M sleeps on
 include "rt/runq.pxi"       # a P's ring
 include "rt/gqueue.pxi"     # global queue, inbox
@@ -62,6 +65,7 @@ include "rt/lifecycle.pxi"  # shutdown, exit, fork
 include "rt/inspect.pxi"    # Machine, Processor, stats
 include "rt/mainthread.pxi" # run_on_main, lock_os_thread
 include "rt/blocking.pxi"   # calls on spare threads
+include "rt/bubble.pxi"     # virtual time, seeded order: for tests of users
 include "rt/dump.pxi"       # snapshots, SIGQUIT, deadlock
 include "rt/export_test.pxi"  # single operations, for tests
 include "rt/start.pxi"      # what import does

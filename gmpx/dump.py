@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Iterable
 from types import CodeType
 from typing import Any, TextIO
 
@@ -37,9 +38,12 @@ def dump(file: TextIO | None = None) -> None:
         file.flush()
 
 
-def format_dump() -> str:
-    """The text of ``dump``."""
+def format_dump(only: Iterable[Goroutine[Any]] | None = None) -> str:
+    """The text of ``dump``, of these goroutines or of all."""
     found = _snapshot()
+    if only is not None:
+        wanted = set(only)
+        found = [entry for entry in found if entry[0] in wanted]
     lines = [f"{len(found)} goroutines, gomaxprocs {_nprocs()}, pid {os.getpid()}\n"]
     cache: dict[tuple[CodeType, int], str] = {}
     for entry in found:

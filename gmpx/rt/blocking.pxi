@@ -28,6 +28,7 @@ cdef enum:
 cdef int64_t SPARE_IDLE_NS = 10000000000
 
 cdef list spares_idle = []
+cdef set spares_busy = set()                # those with a call that has begun
 cdef object spares_queue = None             # deque of BlockingCall
 cdef Py_ssize_t spares_running = 0
 cdef Py_ssize_t spares_alive = 0
@@ -117,12 +118,14 @@ cdef class Spare:
         gm_tls_spare = 1
         self.ts = PyThreadState_Get()
         spares_alive += 1
+        spares_busy.add(self)
         while self.call is not None and not self.given_up:
             self.call.run()
             self.call = None
             if self.epoch != spares_epoch:
                 return                      # the call has forked: nothing of this is here
             self.next_call()
+        spares_busy.discard(self)
         spares_alive -= 1
 
     cdef int next_call(self) except -1:
@@ -134,12 +137,14 @@ cdef class Spare:
             self.call.state = CALL_RUNNING
             return 0
         spares_running -= 1
+        spares_busy.discard(self)
         spares_idle.append(self)
         note_clear(&self.note)
         with nogil:
             r = note_sleep(&self.note, SPARE_IDLE_NS, False)
         if self.call is None and self in spares_idle:
             spares_idle.remove(self)
+        spares_busy.add(self)
         return 0
 
 
@@ -157,6 +162,7 @@ cdef int call_start(BlockingCall call) except -1:
     if spares_idle:
         spare = <Spare>spares_idle.pop()
         spare.call = call
+        spares_busy.add(spare)
         note_wakeup(&spare.note)
         return 0
     spare = Spare.__new__(Spare)
@@ -248,12 +254,21 @@ cdef void spares_forget() noexcept:
     spares_epoch += 1
     spares_running = spares_alive = 0
     forgotten.extend(spares_idle)           # not freed: their threads' notes
+    forgotten.extend(spares_busy)
     spares_idle.clear()
+    spares_busy.clear()
     if spares_queue is not None:
         spares_queue.clear()
 
 
 cdef list forgotten = []
+
+
+cdef bint spare_is_busy(void* ts) noexcept:
+    for spare in spares_busy:
+        if (<Spare>spare).ts == ts:
+            return True
+    return False
 
 
 cdef bint spare_is_idle(void* ts) noexcept:

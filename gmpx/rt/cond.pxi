@@ -191,7 +191,7 @@ cdef class Cond:
             if deadline == NO_DEADLINE:
                 cond_wait(self, None)
                 continue
-            left = deadline - gm_nanotime() if deadline != TRY_ONCE else 0
+            left = deadline - clock_now() if deadline != TRY_ONCE else 0
             if left <= 0:
                 raise TimeoutError("Cond.wait_for timed out")
             try:

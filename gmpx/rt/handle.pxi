@@ -21,6 +21,7 @@ cdef tuple WHY_NAMES = (
     "event",
     "shutdown",
     "blocking call",
+    "wait_all_parked",
 )
 
 cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")
@@ -179,6 +180,11 @@ cdef class Goroutine:
         if gm_load_u32_acquire(&self.g.status) != G_DEAD or not self.g.flags & GF_FAILED:
             return False
         return not isinstance((<_Failure>self._result).exc, Cancelled)
+
+    def _is_system(self):
+        """_is_system()
+        Whether it is main's or a foreign thread's."""
+        return (self.g.flags & GF_SYSTEM) != 0
 
     def _remove_done_callback(self, fn):
         """_remove_done_callback(fn)

@@ -324,7 +324,7 @@ cdef bint new_m(gm_p* p) noexcept nogil:
     # Ms that there are.
     cdef gm_m* m
     cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nm, 1)
-    if n > gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) or gm_load_u32_seqcst(&sched.stopping):
+    if n > gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) or gm_load_u32_seqcst(&sched.stopping) or bubble_on:
         gm_fetch_add_u32_seqcst(&sched.nm, <uint32_t>-1)
         return False
     m = m_alloc(M_WORKER)

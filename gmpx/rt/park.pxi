@@ -134,7 +134,7 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     if gm_unlikely(m.alone):
         if m.kind == M_FOREIGN:
             return park_foreign(m, g, deadline)
-        if g == m.locked_g:
+        if g == m.locked_g and not bubble_on:               # M0 is alone there anyway
             r = park_alone(m, g, deadline)
             if r != ALONE_NOT:
                 if r == WAKE_SCOPE:
@@ -226,12 +226,30 @@ cdef int park_broken(gm_m* m, gm_g* g) noexcept:
     return -1
 
 
+cdef int park_foreign_virtual(gm_m* m, gm_g* g, int64_t deadline) noexcept:
+    # In a bubble the time-out is a timer, whose time M0 decides.
+    cdef gm_park* pk = g.park
+    cdef int r
+    pk.timer.when = deadline
+    pk.timer.park = pk
+    pk.timer.word = armed_word(pk)
+    if timer_add(&pk.timer) < 0 and park_win(pk, armed_word(pk)):
+        gm_store_u32_relaxed(&g.status, G_RUNNING)
+        return WAKE_NOMEM
+    r = park_foreign(m, g, NO_DEADLINE)
+    timer_stop(&pk.timer)
+    return r
+
+
 cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # A foreign thread sleeps on its note; its G comes back through the inbox like any other.
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts
     cdef int64_t left = -1
-    pk.timer.when = deadline                # for V2 alone: it is in no heap
+    if deadline >= 0 or pk.timer.index < 0:
+        pk.timer.when = deadline            # for V2 alone: it is in no heap
+    if bubble_on and deadline >= 0:
+        return park_foreign_virtual(m, g, deadline)
     if gm_tls_spare:
         spare_parks()
     ts = PyEval_SaveThread()

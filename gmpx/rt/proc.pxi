@@ -53,6 +53,8 @@ cdef inline gm_g* schedule(gm_m* m, gm_worker* w) noexcept:
     cdef gm_p* p = m.p
     cdef gm_g* g
     cdef uint64_t tick
+    if gm_unlikely(bubble_on) and m.kind == M_MAIN:
+        return bubble_schedule(m, w)
     if gm_unlikely(p == NULL):
         return find_runnable(m, w)
     tick = gm_load_u64_relaxed(&p.sched_tick)

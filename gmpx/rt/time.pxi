@@ -28,8 +28,8 @@ cdef double seconds_of(object seconds, str what) except? -1.0:
 
 
 cdef inline int64_t ns_of(double s) noexcept nogil:
-    # Rounded; what is finite stays so, 146 years at the most.
-    return <int64_t>(s * 1e9 + 0.5) if s < 4.6e9 else INT64_MAX // 2
+    # Rounded; what is finite stays so, 95 years at the most (rt/bubble.pxi has use for the rest).
+    return <int64_t>(s * 1e9 + 0.5) if s < 3.0e9 else <int64_t>3000000000000000000
 
 
 cdef int64_t deadline_of(object timeout) except -3:
@@ -44,7 +44,7 @@ cdef int64_t deadline_in(double s) noexcept nogil:
         return TRY_ONCE
     if isinf(s):
         return NO_DEADLINE
-    return gm_nanotime() + ns_of(s)
+    return clock_now() + ns_of(s)
 
 
 def sleep(seconds):

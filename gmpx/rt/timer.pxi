@@ -165,7 +165,7 @@ cdef class TimerNode:
         getm()                                      # whoever delivers it needs a P to be there
         if delay < 0:
             return 0
-        self.node.timer.when = gm_nanotime() + delay
+        self.node.timer.when = clock_now() + delay
         if timer_add(&self.node.timer) < 0:
             raise MemoryError()
         started_put(&self.node)

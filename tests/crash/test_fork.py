@@ -195,13 +195,13 @@ def test_multiprocessing(child, method, tmp_path):
           str(script)).end(0)
 
 
-def test_timers_stay_with_the_parent_and_a_block_keeps_its_time(child):
+def test_functions_stay_with_the_parent_and_a_block_keeps_its_time(child):
     child(SETUP + """
     t, f = gmpx.Timer(60), gmpx.after_func(60, print)
     tick = gmpx.Ticker(0.001)
     def fn():
-        assert gmpx._core._n_timers() == 1          # of the block below
-        assert t.stop() is False and f.stop() is False
+        assert gmpx._core._n_timers() == 3          # the channels', and of the block below
+        assert t.stop() is True and f.stop() is False
         t.reset(0.001)
         t.c.recv(timeout=20)
         tick.reset(0.001)
