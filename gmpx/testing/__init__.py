@@ -98,7 +98,8 @@ class bubble:
                 for g in left:
                     g.join()
             except DeadlockError as e:
-                names = ", ".join(repr(g) for g in (left := _spawned()))
+                left = _spawned()
+                names = ", ".join(map(repr, left))
                 raise LeakedGoroutines(
                     f"{len(left)} goroutines are left that nothing can wake: {names}\n\n{e}", left
                 ) from None
