@@ -68,11 +68,19 @@ def test_go_and_python_do_the_same_amount_of_work():
         "block16K": work.BLOCK_16K,
         "lockRounds": work.LOCK_ROUNDS,
         "selectValues": work.SELECT_VALUES,
+        "selectRounds": work.SELECT_ROUNDS,
+        "timerRounds": work.TIMER_ROUNDS,
+        "naps": work.NAPS,
+        "ticks": work.TICKS,
         "serviceWorkers": work.SERVICE_WORKERS,
         "serviceSteps": work.SERVICE_STEPS,
         "fanOutDegree": work.FAN_OUT,
     }
     assert f"{work.SLEEP_LEAST_MS}+i*7919%{work.SLEEP_SPREAD_MS}" in go
+    assert f"tickerTime     = {work.TICKER_S * 1000:.0f} * time.Millisecond" in go
+    assert "napTime        = time.Millisecond" in go and work.NAP_S == 0.001
+    assert "1_000_000+i*7919%100_003) * time.Millisecond" in go
+    assert work.far_s(0) == 1000 and work.far_s(1) - work.far_s(0) == pytest.approx(7.919)
     programs = (PERF / "go" / "main.go").read_text()
     for name, part in work.LATENCIES.items():
         assert re.search(rf'"{name}": +latency\({part}\)', programs)
