@@ -6,7 +6,7 @@ from contextvars import ContextVar, copy_context
 from time import perf_counter_ns, process_time_ns
 
 import work
-from harness import check, each, resident
+from harness import check, each, left, resident
 
 value_here = ContextVar("value_here")
 
@@ -221,13 +221,13 @@ async def memory_timers(n):
 
 
 async def memory_stopped(n):
-    before = resident()
+    before = left()
     timers = pending(n)
     for timer in timers:
         timer.cancel()
     await asyncio.sleep(0)  # the loop throws them away
     del timers, timer
-    return (resident() - before) / n
+    return (left() - before) / n
 
 
 async def nap(seconds):

@@ -6,7 +6,7 @@ from time import perf_counter_ns, process_time_ns
 import gmpx
 import work
 from gmpx import context
-from harness import check, each, resident
+from harness import check, each, left, resident
 
 
 def noop():
@@ -211,11 +211,11 @@ def memory_timers(n):
 
 def memory_stopped(n):
     del pending(10)[:]
-    before = resident()
+    before = left()
     timers = pending(n)
     check(sum(timer.stop() for timer in timers), n)
     del timers
-    return (resident() - before) / n
+    return (left() - before) / n
 
 
 def nap(seconds):
