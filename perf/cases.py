@@ -230,6 +230,7 @@ ALL_CASES = [
         "one plain receive of N values that are there",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go", "asyncio", "trio", "gevent", "floor"),
     ),
     Case(
@@ -237,6 +238,7 @@ ALL_CASES = [
         "one receive by select over two channels that have N values each",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
         largest=largest(asyncio=1_000),
     ),
@@ -245,6 +247,7 @@ ALL_CASES = [
         "one send, and a select over N channels of which that one is ready",
         sizes=(1, 10, 100, 1_000),
         quick=(1, 1_000),
+        warmups=1,
         absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
     ),
     Case(
@@ -252,6 +255,7 @@ ALL_CASES = [
         "one round trip as in pingpong, where each receives by a select over two",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
         largest=largest(asyncio=1_000),
     ),
@@ -275,6 +279,7 @@ ALL_CASES = [
         "one locking and unlocking as a reader that nobody disputes",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go"),
     ),
     Case(
@@ -282,6 +287,7 @@ ALL_CASES = [
         "one acquiring and releasing that nobody disputes",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go", "asyncio", "trio", "gevent", "floor"),
     ),
     Case(
@@ -289,6 +295,7 @@ ALL_CASES = [
         "one call of a Once that is done",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("Go", "floor"),
     ),
     Case(
@@ -296,6 +303,7 @@ ALL_CASES = [
         "one turn each of two that wait for theirs at a condition",
         sizes=(10_000,),
         quick=(2_000,),
+        warmups=1,
         absent=only("Go", "asyncio", "trio"),
     ),
     Case(
@@ -303,6 +311,7 @@ ALL_CASES = [
         "one turn each of two that wait for an Event of theirs",
         sizes=(10_000,),
         quick=(2_000,),
+        warmups=1,
         absent=only("asyncio", "trio", "gevent"),
     ),
     Case(
@@ -310,6 +319,7 @@ ALL_CASES = [
         "one waiting at a barrier of N, 100 times",
         sizes=(10, 100),
         quick=(10,),
+        warmups=1,
         absent=only(*since_3_11("asyncio")),
     ),
     Case(
@@ -357,6 +367,7 @@ ALL_CASES = [
         "one of ten sleeps of 0 by each of N",
         sizes=(1_000,),
         quick=(1_000,),
+        warmups=1,
         absent=only("asyncio", "trio", "gevent", Go="its Sleep(0) returns at once"),
     ),
     Case(
@@ -364,6 +375,7 @@ ALL_CASES = [
         "CPU time of one of ten sleeps of 1 ms by each of N",
         sizes=(10, 1_000),
         quick=(1_000,),
+        warmups=1,
         repeat=False,
         absent=only("Go", "asyncio", "uvloop", "trio", "gevent"),
     ),
@@ -372,6 +384,7 @@ ALL_CASES = [
         "CPU time of one of 20 ticks, 5 ms apart, of N tickers",
         sizes=(10, 1_000),
         quick=(1_000,),
+        warmups=1,
         repeat=False,
         turns=3,
         absent=only("Go"),
@@ -381,6 +394,7 @@ ALL_CASES = [
         "CPU time of one of N functions that are called after 1 ms",
         sizes=(10_000,),
         quick=(1_000,),
+        warmups=1,
         repeat=False,
         absent=only("Go", "asyncio", "uvloop", "gevent") | NO_HEAP,
     ),
@@ -389,6 +403,7 @@ ALL_CASES = [
         "one block with a timeout that does not expire",
         sizes=(10_000,),
         quick=(2_000,),
+        warmups=1,
         absent=only("Go", *since_3_11("asyncio"), "trio", "gevent"),
     ),
     Case(
@@ -430,6 +445,7 @@ ALL_CASES = [
             text,
             sizes=(10_000,),
             quick=(1_000,),
+            warmups=1,
             turns=3,
             absent=only("asyncio", "gevent", *floor) | NO_HANDLES,
         )
@@ -445,6 +461,7 @@ ALL_CASES = [
         "one look at an attribute of a goroutine-local",
         sizes=(10_000,),
         quick=(10_000,),
+        warmups=1,
         absent=only("asyncio", "gevent", "threads", trio="its ContextVar is asyncio's"),
     ),
     Case(
