@@ -48,6 +48,12 @@ def figure(case, n):
     return lambda get: get(case, n, "gmpx")
 
 
+def select_parking(get):
+    """What a select that waits costs over a receive that does, in parks and resumes (of yield)."""
+    more = get("select-parking", 10_000, "gmpx") - get("pingpong", 10_000, "gmpx")
+    return more / 2 / get("yield", 100_000, "gmpx")
+
+
 def all_bounds():
     million = 1_000_000
     yield Bound(f"{SPAWN} 1,000,000 (quiet machine)", figure(SPAWN, million), 150, "ns")
@@ -73,6 +79,13 @@ def all_bounds():
             yield Bound(
                 f"{case} {n:,}: asyncio/gmpx", ratio(case, n, "asyncio", "gmpx"), 10, least=True
             )
+    yield Bound(
+        "select-ready/select-plain",
+        lambda get: get("select-ready", 10_000, "gmpx") / get("select-plain", 10_000, "gmpx"),
+        2.5,
+    )
+    yield Bound("select-parking less pingpong, in yields for each select", select_parking, 1.0)
+    yield Bound("mutex-alone: gmpx/threads", ratio("mutex-alone", 100_000, "gmpx", "threads"), 1.3)
     yield Bound("memory-parked 100,000", figure("memory-parked", 100_000), PARKED_BYTES, "B")
     yield Bound("memory-rounds 100,000: third/first", figure("memory-rounds", 100_000), 1.15)
     yield Bound("memory-queued 1,000,000", figure("memory-queued", million), 200, "B")

@@ -21,6 +21,9 @@ NO_TURNS = {"threads": "threads do not take turns"}
 NO_PARKED_THREADS = {"threads": "100,000 threads are too many"}
 ONLY_GMPX = {name: "about gmpx alone" for name in EVERYONE if name != "gmpx"}
 AS_ASYNCIO = {name: "its tasks are asyncio's" for name in ("uvloop", "mt-asyncio", "hypertile")}
+NO_HANDLES = {"Go": "has no handles", "trio": "has no handles"}
+NO_HEAP = {"trio": "its timers belong to tasks"}
+THREADS_AS_ELSEWHERE = {"threads": "pingpong and mutex-contended say what a parked thread costs"}
 #: A free-threaded rival has programs for these only; mt-asyncio and hypertile run asyncio's.
 PROGRAMS = {
     "pyroutine-rt": (
@@ -90,6 +93,18 @@ def largest(asyncio=None, trio=None, gevent=None, threads=None):
     sizes = {"asyncio": asyncio, "trio": trio, "gevent": gevent, "threads": threads}
     sizes |= dict.fromkeys(("uvloop", *FREE_THREADED), asyncio)
     return {name: n for name, n in sizes.items() if n is not None and name in EVERYONE}
+
+
+def only(*names, **reasons):
+    """Returns Case.absent of an operation that only these rivals have; `reasons` name others' better."""
+    general = dict.fromkeys((n for n in EVERYONE[1:] if n not in PROGRAMS), "has no such operation")
+    general |= NO_FLOOR | AS_ASYNCIO | THREADS_AS_ELSEWHERE | reasons
+    return {name: reason for name, reason in general.items() if name not in names}
+
+
+def since_3_11(*names):
+    """Returns the names, without asyncio where Python is too old."""
+    return [name for name in names if name != "asyncio" or sys.version_info >= (3, 11)]
 
 
 def there(case):
@@ -211,6 +226,34 @@ ALL_CASES = [
         needs="select",
     ),
     Case(
+        "select-plain",
+        "one plain receive of N values that are there",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go", "asyncio", "trio", "gevent", "floor"),
+    ),
+    Case(
+        "select-ready",
+        "one receive by select over two channels that have N values each",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
+        largest=largest(asyncio=1_000),
+    ),
+    Case(
+        "select-cases",
+        "one send, and a select over N channels of which that one is ready",
+        sizes=(1, 10, 100, 1_000),
+        quick=(1, 1_000),
+        warmups=1,
+        absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
+    ),
+    Case(
+        "select-parking",
+        "one round trip as in pingpong, where each receives by a select over two",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go", "asyncio", trio="has no select", gevent="has no select"),
+        largest=largest(asyncio=1_000),
+    ),
+    Case(
         "mutex-alone",
         "one locking and unlocking that nobody disputes",
         sizes=(100_000,),
@@ -224,6 +267,48 @@ ALL_CASES = [
         quick=(10,),
         largest=largest(threads=10),
         absent=NO_FLOOR,
+    ),
+    Case(
+        "rwmutex-read",
+        "one locking and unlocking as a reader that nobody disputes",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go"),
+    ),
+    Case(
+        "semaphore-alone",
+        "one acquiring and releasing that nobody disputes",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go", "asyncio", "trio", "gevent", "floor"),
+    ),
+    Case(
+        "once-done",
+        "one call of a Once that is done",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("Go", "floor"),
+    ),
+    Case(
+        "cond-pingpong",
+        "one turn each of two that wait for theirs at a condition",
+        sizes=(10_000,),
+        quick=(2_000,),
+        warmups=1,
+        absent=only("Go", "asyncio", "trio"),
+    ),
+    Case(
+        "event-pingpong",
+        "one turn each of two that wait for an Event of theirs",
+        sizes=(10_000,),
+        quick=(2_000,),
+        warmups=1,
+        absent=only("asyncio", "trio", "gevent"),
+    ),
+    Case(
+        "barrier-cycle",
+        "one waiting at a barrier of N, 100 times",
+        sizes=(10, 100),
+        quick=(10,),
+        warmups=1,
+        absent=only(*since_3_11("asyncio")),
     ),
     Case(
         "waitgroup-alone",
@@ -252,6 +337,127 @@ ALL_CASES = [
         turns=3,
         repeat=False,
         absent=NO_FLOOR,
+    ),
+    *(
+        Case(
+            f"timers-{verb}",
+            f"{verb} of one timer while N others are pending",
+            sizes=(1_000, 100_000, 1_000_000),
+            quick=(1_000, 100_000),
+            absent=only("Go", "asyncio", "uvloop", "gevent") | NO_HEAP,
+            largest=largest(gevent=10_000) | {"asyncio": 100_000, "uvloop": 100_000},
+            turns=2,
+        )
+        for verb in ("start", "stop")
+    ),
+    Case(
+        "timers-zero",
+        "one of ten sleeps of 0 by each of N",
+        sizes=(1_000,),
+        quick=(1_000,),
+        warmups=1,
+        absent=only("asyncio", "trio", "gevent", Go="its Sleep(0) returns at once"),
+    ),
+    Case(
+        "timers-short",
+        "CPU time of one of ten sleeps of 1 ms by each of N",
+        sizes=(10, 1_000),
+        quick=(1_000,),
+        warmups=1,
+        repeat=False,
+        absent=only("Go", "asyncio", "uvloop", "trio", "gevent"),
+    ),
+    Case(
+        "timers-ticking",
+        "CPU time of one of 20 ticks, 5 ms apart, of N tickers",
+        sizes=(10, 1_000),
+        quick=(1_000,),
+        warmups=1,
+        repeat=False,
+        turns=3,
+        absent=only("Go"),
+    ),
+    Case(
+        "timers-firing",
+        "CPU time of one of N functions that are called after 1 ms",
+        sizes=(10_000,),
+        quick=(1_000,),
+        warmups=1,
+        repeat=False,
+        absent=only("Go", "asyncio", "uvloop", "gevent") | NO_HEAP,
+    ),
+    Case(
+        "timeout-unused",
+        "one block with a timeout that does not expire",
+        sizes=(10_000,),
+        quick=(2_000,),
+        warmups=1,
+        absent=only("Go", *since_3_11("asyncio"), "trio", "gevent"),
+    ),
+    Case(
+        "cancel-parked",
+        "one of N that are spawned, all wait to receive, are cancelled and joined",
+        sizes=(1_000, 10_000),
+        quick=(1_000,),
+        warmups=1,
+        turns=3,
+        absent=only("Go", "asyncio", "trio", "gevent"),
+        largest=largest(trio=1_000, gevent=1_000),
+    ),
+    Case(
+        "group-children",
+        "one of N no-ops spawned into a group that is left",
+        sizes=(10_000,),
+        quick=(1_000,),
+        warmups=1,
+        turns=3,
+        absent=only("Go", "asyncio", "trio", "gevent"),
+    ),
+    *(
+        Case(
+            f"context-{name}",
+            text,
+            sizes=(1_000, 100_000),
+            quick=(1_000,),
+            turns=3,
+            absent=only("Go"),
+        )
+        for name, text in (
+            ("making", "making one of N contexts with cancel that have one parent"),
+            ("cancelling", "cancelling one of them, by the parent"),
+        )
+    ),
+    *(
+        Case(
+            f"futures-{name}",
+            text,
+            sizes=(10_000,),
+            quick=(1_000,),
+            warmups=1,
+            turns=3,
+            absent=only("asyncio", "gevent", *floor) | NO_HANDLES,
+        )
+        for name, text, *floor in (
+            ("gather", "one of N calls spawned and gathered"),
+            ("wait", "one of N calls spawned and waited for"),
+            ("completed", "one of N calls spawned and taken as they end"),
+            ("result", "result() of one that has ended", "floor"),
+        )
+    ),
+    Case(
+        "local-get",
+        "one look at an attribute of a goroutine-local",
+        sizes=(10_000,), quick=(10_000,), warmups=1,
+        absent=only("asyncio", "gevent", "threads", trio="its ContextVar is asyncio's"),
+    ),
+    Case(
+        "spawn-options",
+        "one no-op spawned with a name and a context, and joined",
+        sizes=(10_000,),
+        quick=(1_000,),
+        warmups=1,
+        turns=3,
+        absent=only(*since_3_11("asyncio")),
     ),
     Case(
         "sieve",
@@ -329,6 +535,23 @@ ALL_CASES = [
         turns=3,
         repeat=False,
         absent=NO_FLOOR | NO_PARKED_THREADS | AS_ASYNCIO,
+    ),
+    *(
+        Case(
+            f"memory-{name}",
+            text,
+            sizes=(100_000,),
+            quick=(10_000,),
+            unit="B",
+            turns=2,
+            repeat=False,
+            absent=only("Go", "asyncio", "gevent") | NO_HEAP,
+            largest=largest(gevent=10_000),
+        )
+        for name, text in (
+            ("timers", "resident memory of one pending timer"),
+            ("stopped", "what of it is left when all are stopped"),
+        )
     ),
     Case(
         "memory-rounds",

@@ -14,6 +14,12 @@ const (
 	block16K       = 1 << 14
 	lockRounds     = 100
 	selectValues   = 10_000
+	selectRounds   = 200
+	timerRounds    = 1000
+	naps           = 10
+	napTime        = time.Millisecond
+	ticks          = 20
+	tickerTime     = 5 * time.Millisecond
 	serviceWorkers = 200
 	serviceSteps   = 100
 	serviceSleep   = time.Millisecond
@@ -44,6 +50,9 @@ func blockOf(size int) []byte { return bytes.Repeat([]byte{0xA5}, size) }
 
 // nap gives how long sleeper i sleeps: neighbours wake far apart.
 func nap(i int) time.Duration { return time.Duration(50+i*7919%100) * time.Millisecond }
+
+// far gives how far off timer i is that never fires: neighbours are far apart.
+func far(i int) time.Duration { return time.Duration(1_000_000+i*7919%100_003) * time.Millisecond }
 
 // sieveWork gives the n-th prime, and how many values go through channels until it is found:
 // k for each number whose least divisor is the k-th prime.

@@ -8,6 +8,8 @@ A program takes its N and returns its figure: nanoseconds for each operation, or
 the clock itself, so that neither the start of the process nor its own set-up counts.
 """
 
+import ctypes
+import gc
 import os
 import sys
 import time
@@ -52,3 +54,13 @@ def resident():
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def left():
+    """Returns the same once all that is free has gone back to the system."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        pass  # only glibc has it
+    return resident()

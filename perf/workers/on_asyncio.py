@@ -7,8 +7,10 @@ import asyncio
 import sys
 from time import perf_counter, perf_counter_ns, process_time_ns
 
+import operations_asyncio as operations
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
+from operations_asyncio import run_all
 
 to_thread = asyncio.to_thread
 
@@ -83,16 +85,6 @@ async def contended_buffered(n):
 
 async def contended_unbuffered(n):
     return await contended(n, 1)
-
-
-async def run_all(coroutines):
-    """Runs all of them as tasks and waits for them."""
-    if sys.version_info >= (3, 11):
-        async with asyncio.TaskGroup() as group:
-            for coroutine in coroutines:
-                group.create_task(coroutine)
-    else:
-        await asyncio.gather(*coroutines)
 
 
 async def spawn_waitgroup(n):
@@ -394,7 +386,7 @@ async def select_receive(n):
     return taken
 
 
-PROGRAMS = {
+PROGRAMS = operations.PROGRAMS | {
     "fanout-buffered": fan_out_buffered,
     "fanout-unbuffered": fan_out_unbuffered,
     "pingpong": ping_pong,

@@ -11,6 +11,7 @@ import gevent.pool
 import gevent.queue
 from time import perf_counter, perf_counter_ns, process_time_ns
 
+import operations_gevent as operations
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
 
@@ -361,7 +362,7 @@ def latency(part):
     return program
 
 
-PROGRAMS = {
+PROGRAMS = operations.PROGRAMS | {
     "fanout-buffered": fan_out_buffered,
     "fanout-unbuffered": fan_out_unbuffered,
     "pingpong": ping_pong,

@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time_ns
 
 import gmpx
+import operations_gmpx as operations
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
 
@@ -434,7 +435,7 @@ def send_items(c, items):
         c.send(i)
 
 
-PROGRAMS = {
+PROGRAMS = operations.PROGRAMS | {
     "fanout-buffered": fan_out_buffered,
     "fanout-unbuffered": fan_out_unbuffered,
     "pingpong": ping_pong,

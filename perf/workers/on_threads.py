@@ -158,6 +158,18 @@ def mutex_alone(n):
     return taken
 
 
+def local_get(n):
+    local = threading.local()
+    local.value = 1
+    total = 0
+    start = perf_counter_ns()
+    for _ in range(n):
+        total += local.value
+    taken = each(start, n)
+    check(total, n)
+    return taken
+
+
 class Counter:
     def __init__(self):
         self.lock = threading.Lock()
@@ -351,6 +363,7 @@ PROGRAMS = {
     "map-calls": map_calls,
     "mutex-alone": mutex_alone,
     "mutex-contended": mutex_contended,
+    "local-get": local_get,
     "waitgroup-contended": waitgroup_contended,
     "timers-sleeping": timers_sleeping,
     "sieve": sieve,

@@ -9,6 +9,7 @@ from time import perf_counter, perf_counter_ns, process_time_ns
 import trio
 import trio.testing
 
+import operations_trio as operations
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
 
@@ -413,7 +414,7 @@ def latency(part):
     return program
 
 
-PROGRAMS = {
+PROGRAMS = operations.PROGRAMS | {
     "fanout-buffered": fan_out_buffered,
     "fanout-unbuffered": fan_out_unbuffered,
     "pingpong": ping_pong,

@@ -12,6 +12,13 @@ CPU_STEPS = 10_000  # of one piece of pure-Python work
 BLOCK_1M, BLOCK_16K = 1 << 20, 1 << 14
 LOCK_ROUNDS = 100  # by each task
 SELECT_VALUES = 10_000  # through all the channels together
+SELECT_ROUNDS = 200  # selects of which one channel out of N is ready
+BARRIER_ROUNDS = 100
+TIMER_ROUNDS = 1000  # timers started and stopped beside N others
+NAPS = 10  # of each task
+NAP_S = 0.001
+TICKS = 20  # of each ticker
+TICKER_S = 0.005
 SERVICE_WORKERS = 200
 SERVICE_STEPS = 100
 SERVICE_SLEEP_S = 0.001
@@ -58,6 +65,16 @@ def sha256(block):
 def nap_s(i):
     """How long sleeper i sleeps: neighbours wake far apart."""
     return (SLEEP_LEAST_MS + i * 7919 % SLEEP_SPREAD_MS) / 1000
+
+
+def far_s(i):
+    """How far off timer i is that never fires: neighbours far apart, and more than a quarter hour."""
+    return 1000 + i * 7919 % 100_003 / 1000
+
+
+def scattered(n, rounds):
+    """Returns places below n for so many rounds, neighbours far apart."""
+    return [k * 7919 % n for k in range(rounds)]
 
 
 def sieve_work(n):
