@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gmpx._core import Chan, Timer, after_func as _later
+from gmpx._core import Chan, ChannelClosed, Timer, after_func as _later
 
 __all__ = [
     "Canceled",
@@ -305,22 +305,39 @@ def _claim(ctx: Context) -> bool:
 
 
 def _end(ctx: Context, err: type[Exception], cause: BaseException | None) -> None:
-    """Ends ctx and all below it, parents first, without recursion."""
+    """Ends ctx and all below it, parents first, without recursion.
+
+    When it is cut short (Ctrl-C, no memory) a further call does the rest: a context keeps its
+    children until all below it has ended.
+    """
     if ctx._parent is not None:
         ctx._parent._source._children.pop(ctx, None)
-    todo = [ctx]
-    while todo:
-        ctx = todo.pop()
-        if not _claim(ctx):
+    _end_one(ctx, err, cause)
+    path = [(ctx, iter(list(ctx._children)))]
+    while path:
+        above, children = path[-1]
+        child = next(children, None)
+        if child is None:
+            above._children = {}
+            path.pop()
             continue
-        ctx._cause = cause
-        ctx._err = err
-        timer: Timer | None = ctx._timer
-        if timer is not None:
-            timer.stop()
-        if ctx._value is not None:
-            _later(0, ctx._value)
-        else:
-            ctx._done.close()
-        children, ctx._children = ctx._children, {}
-        todo.extend(reversed(list(children)))
+        _end_one(child, err, cause)
+        if child._children:
+            path.append((child, iter(list(child._children))))
+
+
+def _end_one(ctx: Context, err: type[Exception], cause: BaseException | None) -> None:
+    if not _claim(ctx):
+        return
+    ctx._cause = cause
+    ctx._err = err
+    timer: Timer | None = ctx._timer
+    if timer is not None:
+        timer.stop()
+    if ctx._value is not None:
+        _later(0, ctx._value)
+        return
+    try:
+        ctx._done.close()
+    except ChannelClosed:
+        pass  # by somebody who had no business to

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from gmpx._core import Cancelled, Chan, DeadlockError, FailFast, Goroutine, go, stronger
+from gmpx._core import Chan, DeadlockError, FailFast, Goroutine, go, shield
 from gmpx.arguments import limit_of
 
 T = TypeVar("T")
@@ -33,7 +33,8 @@ def map(
         iterables: one or more; the shortest one ends the input. Read through before the first
             wait, or as room comes if there is a limit.
         limit: how many calls may run at once, >= 1; None for no bound.
-        timeout: seconds for the whole; None waits for ever.
+        timeout: seconds for the whole; None waits for ever. Looked at when the input has been read,
+            or, with a limit, at each wait for room.
 
     Returns:
         A list of the values, in the order of the input.
@@ -55,13 +56,16 @@ def map(
     group = FailFast()
     timeout = group.check_timeout(timeout)
     spawn = group.go
+    deadline = None if timeout is None else time.monotonic() + timeout
     handles = []
     try:
         for args in inputs:
             handles.append(spawn(fn, *args))
-        group.wait(timeout)
-    except BaseException as e:
-        _abandon(handles, e if isinstance(e, (Cancelled, KeyboardInterrupt, SystemExit)) else None)
+            if group.failed is not None:
+                break
+        group.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+    except BaseException:
+        _abandon(handles)
         raise
     if group.failed is not None:
         failed = group.failed
@@ -90,8 +94,8 @@ def _map_limited(
             handle.add_done_callback(ended.send_nowait)
         for _ in range(running):
             _wait_one(ended, deadline)
-    except BaseException as e:
-        _abandon(handles, e if isinstance(e, (Cancelled, KeyboardInterrupt, SystemExit)) else None)
+    except BaseException:
+        _abandon(handles)
         raise
     return [handle.result() for handle in handles]
 
@@ -202,28 +206,20 @@ def _inputs(fn: Any, iterables: tuple[Iterable[Any], ...]) -> Iterator[tuple[Any
     return zip(*iterables)
 
 
-def _abandon(
-    handles: Iterable[Goroutine[Any]], because: BaseException | None = None
-) -> None:
+def _abandon(handles: Iterable[Goroutine[Any]]) -> None:
     """Cancels what has not ended, waits for it, and marks all exceptions as read.
 
-    because: what is to be raised afterwards, unless something stronger comes meanwhile.
+    A cancel or time-out of the caller comes at its next wait. Ctrl-C does not wait.
     """
     handles = list(handles)
     for handle in handles:
         if not handle.done():
             handle.cancel()
-    came = None
-    for handle in handles:
-        while True:
-            try:
+    try:
+        with shield():
+            for handle in handles:
                 handle.exception()
-                break
-            except DeadlockError:
-                raise
-            except RuntimeError:
-                return  # collected as garbage inside the scheduler: nothing can wait there
-            except Cancelled as e:  # once they have ended; Ctrl-C does not wait
-                came = stronger(came, e)
-    if came is not None and stronger(because, came) is came:
-        raise came
+    except DeadlockError:
+        raise
+    except RuntimeError:
+        pass  # collected as garbage inside the scheduler: nothing can wait there

@@ -60,7 +60,8 @@ class Group:
         self._core = GroupCore()
         self._slots: Semaphore | None = None
         if limit is None:
-            vars(self)["go"] = self._core.go  # without the method below in between
+            if type(self).go is Group.go:
+                vars(self)["go"] = self._core.go  # without the method below in between
         else:
             self._slots = Semaphore(limit)
 
@@ -79,7 +80,8 @@ class Group:
 
         Never blocks without a limit; with one, parks until there is room.
         """
-        assert self._slots is not None
+        if self._slots is None:
+            return self._core.go(fn, *args, **kwargs)
         if not callable(fn):
             raise TypeError(f"go() needs a callable, not {type(fn).__name__}")
         self._slots.acquire()

@@ -15,6 +15,8 @@
 #       that one is parked without a time-out, and the others there cannot run);
 #   V2  every other thread of the interpreter is parked in gmpx, without a time-out and with
 #       nothing in its inbox, or is blocking()'s and idle;
+#   V4  the process has no other threads that might call Python (Linux: those of /proc/self/task;
+#       elsewhere unseen).
 #   V3  no Python signal handler but the default one of SIGINT is installed.
 # All that could change this needs the GIL, which the look holds, or is an M that V1 sees awake.
 
@@ -31,6 +33,7 @@ cdef extern from "Python.h":
     void* PyThreadState_Next(void*) noexcept
 
 cdef bint quit_tried = False
+cdef bint quit_thread_runs = False
 cdef int64_t deadlock_at = 0                # when to look again, after a look that found life
 
 
@@ -38,7 +41,8 @@ class DeadlockError(RuntimeError):
     """Raised in the main goroutine when nothing can ever run again. Its text is the dump.
 
     Every goroutine is parked then, and there is no timer, no other thread that is not parked in
-    gmpx, and no Python signal handler but the default SIGINT one, so it is never a false alarm.
+    gmpx, and no Python signal handler but the default SIGINT one, so it is never a false alarm. On
+    Linux threads that a C library has made count, too; elsewhere they are not seen.
     """
 
 
@@ -100,7 +104,7 @@ def _nprocs():
 # ---- SIGQUIT -------------------------------------------------------------------------------
 
 cdef int quit_start() except -1:
-    global quit_tried
+    global quit_tried, quit_thread_runs
     import os
     if quit_tried:
         return 0
@@ -108,6 +112,7 @@ cdef int quit_start() except -1:
     if os.environ.get("GMPX_SIGQUIT", "") == "0" or gm_quit_install() <= 0:
         return 0
     PyThread_start_new_thread(quit_thread, NULL)
+    quit_thread_runs = True
     return 0
 
 
@@ -127,10 +132,12 @@ cdef void quit_dump() noexcept with gil:
 
 cdef void quit_forked() noexcept:
     # In a fork's child: the thread is the parent's.
-    global quit_tried
+    global quit_thread_runs
+    quit_thread_runs = False
     if quit_tried and gm_quit_is_ours():
         gm_quit_fork_child()
         PyThread_start_new_thread(quit_thread, NULL)
+        quit_thread_runs = True
 
 
 # ---- deadlock ------------------------------------------------------------------------------
@@ -148,7 +155,7 @@ cdef void deadlock_look(gm_m* m) noexcept:
     if now < deadlock_at:
         return
     try:
-        if foreign_life() or signal_life():
+        if foreign_life() or signal_life() or native_life():
             deadlock_at = now + 10 * SIGNAL_NS      # these looks cost more
             return
         raise_deadlock(m)
@@ -205,6 +212,20 @@ cdef bint thread_lives(void* ts) noexcept:
         lives = gm_load_u32_relaxed(&m.g_main.status) != G_WAITING or m.g_main.park.timer.when >= 0
     gm_lock_release(&sched.lock)
     return lives
+
+
+cdef bint native_life() except -1:
+    # V4. A C library's thread has a Python state only while it calls.
+    cdef void* ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main())
+    cdef Py_ssize_t known = 1 if quit_thread_runs else 0
+    import os
+    while ts != NULL:
+        known += 1
+        ts = PyThreadState_Next(ts)
+    try:
+        return len(os.listdir("/proc/self/task")) > known
+    except OSError:
+        return False
 
 
 cdef bint signal_life() except -1:

@@ -36,7 +36,9 @@ cdef void group_failed(gm_m* m, GroupCore grp, PyObject* handle) noexcept:
     except BaseException as e:
         unraisable(e)
     if not grp.cancelled:
+        grp.n -= 1                          # this one is on the list of all no more
         group_cancel(m, grp)
+        grp.n += 1
 
 
 cdef void group_cancel(gm_m* m, GroupCore grp) noexcept:
@@ -44,13 +46,15 @@ cdef void group_cancel(gm_m* m, GroupCore grp) noexcept:
     cdef gm_g* g
     cdef gm_g* next
     cdef gm_g* body = NULL
+    cdef Py_ssize_t left = grp.n            # the newest come first: so do its children, mostly
     grp.cancelled = True
     gm_mu_lock(&all_mu)
     g = all_gs.head
-    while g != NULL:
+    while g != NULL and left > 0:
         next = g.all_next
         if g.extra != 0 and wg_of(g) is grp:
             g_cancel(g)
+            left -= 1
         g = next
     gm_mu_unlock(&all_mu)
     if grp.scope is not None:

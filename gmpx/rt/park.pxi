@@ -246,6 +246,7 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts
     cdef int64_t left = -1
+    cdef int64_t due
     if deadline >= 0 or pk.timer.index < 0:
         pk.timer.when = deadline            # for V2 alone: it is in no heap
     if bubble_on and deadline >= 0:
@@ -266,6 +267,13 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
                     pk.reason = WAKE_TIMEOUT
                     break
                 deadline = left = -1        # a waker has won: its push is on the way
+        if pk.scopes != NULL:               # Ms may all be in C calls: a poller of last resort
+            due = gm_load_i64_relaxed(&timers.next_when) - gm_nanotime()
+            if due <= 0:
+                timers_run(NULL, gm_nanotime())
+                note_cancel(&m.note)
+                continue
+            left = min(left, due) if left >= 0 else due
         note_sleep(&m.note, left, False)
     gm_rank_none()
     PyEval_RestoreThread(ts)

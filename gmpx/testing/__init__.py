@@ -156,7 +156,7 @@ def wait_all_parked() -> None:
 
 
 def explore(
-    fn: Callable[..., T], /, *args: Any, seeds: int | Iterable[int] = 100
+    fn: Callable[..., T], /, *args: Any, seeds: int | Iterable[int | None] = 100
 ) -> list[T]:
     """Runs ``fn(*args)`` once for each seed, each time in a bubble of its own.
 
@@ -182,7 +182,7 @@ def explore(
     return results
 
 
-def tell_seed(e: BaseException, seed: int) -> None:
+def tell_seed(e: BaseException, seed: int | None) -> None:
     """Makes an exception say by which seed it comes again."""
     e.seed = seed  # type: ignore[attr-defined]
     if hasattr(e, "add_note"):

@@ -411,3 +411,115 @@ def test_a_waiter_of_a_barrier_that_is_interrupted_while_it_leaves(child):
     except gmpx.Cancelled:
         print(b.broken)
     """, "True\n")
+
+
+def test_a_cancel_of_contexts_that_is_interrupted_goes_on(child):
+    run(child, """
+    from gmpx import context
+    import gmpx
+    ctx, cancel = context.with_cancel(context.background())
+    kids = [context.with_cancel(ctx)[0] for _ in range(1000)]
+    grandkid, _ = context.with_cancel(kids[900])
+    real, calls = context._end_one, []
+    def cut_short(*args):
+        calls.append(1)
+        if len(calls) == 500:
+            raise KeyboardInterrupt
+        real(*args)
+    context._end_one = cut_short
+    try:
+        cancel()
+    except KeyboardInterrupt:
+        print("cut short")
+    cancel()
+    print(sum(k.err() is None for k in kids), grandkid.err())
+    ctx, cancel = context.with_cancel(context.background())
+    kid, _ = context.with_cancel(ctx)
+    ctx.done().close()
+    cancel()
+    print(kid.err())
+    """, "cut short\n0 context canceled\ncontext canceled\n")
+
+
+def test_a_cancel_that_comes_while_a_dropped_iterator_waits(child):
+    run(child, """
+    import gmpx
+    def call(x):
+        if x:
+            with gmpx.shield():
+                gmpx.sleep(0.1)
+        return x
+    def work():
+        for x in gmpx.imap(call, range(3)):
+            break
+        gmpx.sleep(1)
+        print("lost")
+    g = gmpx.go(work)
+    gmpx.sleep(0.02)
+    g.cancel()
+    try:
+        g.result()
+    except gmpx.Cancelled:
+        print("cancelled")
+    def bounded():
+        with gmpx.timeout(0.02):
+            work()
+    try:
+        gmpx.go(bounded).result()
+    except TimeoutError:
+        print("timed out")
+    """, "cancelled\ntimed out\n")
+
+
+def test_a_foreign_thread_is_its_own_poller(child):
+    run(child, """
+    import gmpx, threading, time
+    gmpx.gomaxprocs(1)
+    release = threading.Event()
+    def body():
+        gs = [gmpx.go(release.wait) for _ in range(2)]
+        while gmpx.stats()["queued"]:
+            time.sleep(0.001)
+        try:
+            with gmpx.timeout(0.05):
+                gmpx.Chan().recv()
+        except TimeoutError:
+            print("in time", not release.is_set())
+        release.set()
+    t = threading.Thread(target=body)
+    t.start()
+    time.sleep(0.001)
+    t.join()
+    """, "in time True\n")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="only Linux tells of them")
+def test_no_deadlock_while_a_library_has_threads_of_its_own(child):
+    run(child, """
+    import ctypes, gmpx
+    c = gmpx.Chan(1)
+    LOOP = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+    libc = ctypes.CDLL(None)
+    libc.usleep.argtypes = [ctypes.c_uint]
+    thread = ctypes.c_ulong()
+    # a thread that calls usleep(800000), seen by no one, then Python
+    assert libc.pthread_create(ctypes.byref(thread), None, libc.usleep, 800000) == 0
+    try:
+        c.recv(timeout=None)
+    except gmpx.DeadlockError:
+        import os
+        print(len(os.listdir("/proc/self/task")) <= 2)
+    """, "True\n")
+
+
+def test_a_subclass_of_group(child):
+    run(child, """
+    import gmpx
+    class Mine(gmpx.Group):
+        def go(self, fn, /, *args, **kwargs):
+            print("mine")
+            return super().go(fn, *args, **kwargs)
+    for limit in (None, 2):
+        with Mine(limit) as group:
+            group.go(int)
+    """, "mine\nmine\n")

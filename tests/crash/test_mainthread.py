@@ -12,7 +12,7 @@ def test_ctrl_c_reaches_main_though_another_holds_its_thread(child):
     try:
         g.join()
     except KeyboardInterrupt:
-        print("out", g.status)
+        print("out", g.done())
         g.cancel()
         g.join()
         print(g.done())
@@ -20,7 +20,7 @@ def test_ctrl_c_reaches_main_though_another_holds_its_thread(child):
     assert p.line() == "in"
     p.interrupt()
     p.end(0)
-    assert p.out == "in\nout waiting\nTrue\n"
+    assert p.out == "in\nout False\nTrue\n"
 
 
 def test_ctrl_c_reaches_main_that_holds_it_itself(child):
