@@ -115,7 +115,6 @@ cdef PyObject* result_new(PyObject* index) except NULL:
         decref(index)
         raise MemoryError()
     tuple_set(t, 0, index)
-    PyObject_GC_UnTrack(t)              # nobody is to see it half built, for as long as this parks
     return t
 
 
@@ -136,8 +135,6 @@ cdef inline void result_set(PyObject* t, PyObject* v, bint ok) noexcept:
     incref(flag)
     tuple_set(t, 1, v if v != NULL else none_ref())
     tuple_set(t, 2, flag)
-    if v != NULL and PyObject_IS_GC(v):
-        PyObject_GC_Track(t)
 
 
 cdef PyObject* select_do(gm_m* m, PyObject* case, Py_ssize_t i) except? NULL:
@@ -202,6 +199,7 @@ cdef PyObject* select_park(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n,
         raise MemoryError()
     try:
         t = result_new(index_for(n))        # E2
+        PyObject_GC_UnTrack(t)              # nobody is to see it half built for as long as we park
         for i in range(n):
             if case_kind(cases[i], &obj) == CASE_JOIN:
                 ext_of(G(obj))
@@ -298,6 +296,8 @@ cdef PyObject* select_won(PyObject** cases, Py_ssize_t n, gm_sudog* s, PyObject*
     if n > SMALL_INTS:
         incref(tuple_get(t, 0))
     decref(index)
+    if PyObject_IS_GC(tuple_get(t, 1)):
+        PyObject_GC_Track(t)
     incref(t)
     return t
 
