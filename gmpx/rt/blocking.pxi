@@ -5,12 +5,12 @@
 # runs one call after another and ends when it has had none for SPARE_IDLE_NS.
 #
 # Invariants (GIL)
-#   X1  A spare thread is idle (in spares_idle, the latest last; spare.call None) or has a call.
-#   X2  spares_running counts those with a call that are not parked in gmpx themselves. A call waits
+#   Z1  A spare thread is idle (in spares_idle, the latest last; spare.call None) or has a call.
+#   Z2  spares_running counts those with a call that are not parked in gmpx themselves. A call waits
 #       in spares_queue only while spares_running >= the cap. So calls that wait for goroutines
 #       which make calls do not use up what these need.
-#   X3  Whoever lowers spares_running lets a queued call have the place.
-#   X4  A call is RUNNING when some thread has it. Its caller may have left (LEFT) by then: what
+#   Z3  Whoever lowers spares_running lets a queued call have the place.
+#   Z4  A call is RUNNING when some thread has it. Its caller may have left (LEFT) by then: what
 #       it returns is dropped and what it raises goes to excepthook, by whoever comes second.
 #
 # Handing a call over: spare.call is set under the GIL, then note_wakeup. The thread went on the idle
@@ -80,7 +80,7 @@ cdef class BlockingCall:
             spares_queue.remove(self)
 
     cdef void drop(self) noexcept:
-        # X4
+        # Z4
         exc, self.exc, self.value = self.exc, None, None
         if exc is not None:
             call_excepthook(self.caller, exc)
@@ -99,7 +99,7 @@ cdef class BlockingCall:
 @cython.internal
 cdef class Spare:
     # A spare thread.
-    cdef BlockingCall call                  # X1
+    cdef BlockingCall call                  # Z1
     cdef gm_note note
     cdef uint64_t epoch
     cdef void* ts                           # its PyThreadState, for V2
@@ -133,7 +133,7 @@ cdef class Spare:
         global spares_running
         cdef int r
         if spares_queue:
-            self.call = spares_queue.popleft()                  # X3
+            self.call = spares_queue.popleft()                  # Z3
             self.call.state = CALL_RUNNING
             return 0
         spares_running -= 1
@@ -149,7 +149,7 @@ cdef class Spare:
 
 
 cdef int call_start(BlockingCall call) except -1:
-    # Gives it to an idle thread, to a new one, or to the queue (X2).
+    # Gives it to an idle thread, to a new one, or to the queue (Z2).
     cdef Spare spare
     global spares_running
     if spares_most == 0:
@@ -211,7 +211,7 @@ cdef int spares_begin() except -1:
 
 
 cdef void spare_parks() noexcept:
-    # A spare thread's call is about to park in gmpx (X2, X3). Its park is armed, so no Python code
+    # A spare thread's call is about to park in gmpx (Z2, Z3). Its park is armed, so no Python code
     # may run here: a thread of its own starts what has waited.
     global spares_running
     spares_running -= 1

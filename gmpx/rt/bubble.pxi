@@ -7,13 +7,13 @@
 # no timer either it is a deadlock.
 #
 # Invariants
-#   B1  bubble_on and bubble_now change under the GIL, by the main goroutine, while no spawned one
+#   J1  bubble_on and bubble_now change under the GIL, by the main goroutine, while no spawned one
 #       lives and no worker M does. bubble_now is 0 outside.
-#   B2  Timers from outside lie in the heap with FAR_NS added, behind all of the bubble's.
-#   B3  A thread belongs to the bubble if it began inside (its state's number says so), or runs a
+#   J2  Timers from outside lie in the heap with FAR_NS added, behind all of the bubble's.
+#   J3  A thread belongs to the bubble if it began inside (its state's number says so), or runs a
 #       call of blocking(). One that is parked in gmpx is not at work, whatever its time-out: that
 #       is in the heap, too (park_foreign).
-#   B4  With the GIL held between the last look at the queues and the look at the threads nothing
+#   J4  With the GIL held between the last look at the queues and the look at the threads nothing
 #       is missed: who spawns or wakes has the GIL, and lives.
 
 cdef extern from "Python.h":
@@ -141,7 +141,7 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
         g = bubble_pick(m)
         if g != NULL:
             return g
-        if bubble_life():                       # B4
+        if bubble_life():                       # J4
             bubble_nap(m)
         elif bubble_waiters.first != NULL:
             wake_all(m, &bubble_waiters)
@@ -183,7 +183,7 @@ cdef void bubble_nap(gm_m* m) noexcept:
 
 
 cdef bint bubble_life() noexcept:
-    # B3: whether a thread that belongs to the bubble is at work.
+    # J3: whether a thread that belongs to the bubble is at work.
     cdef void* ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main())
     while ts != NULL:
         if (spare_is_busy(ts) or (

@@ -9,7 +9,7 @@
 #       poller's rescue. So every M can always go on with the Gs that are bound to it, whatever
 #       the others do.
 #   M3  At most nprocs + 1 worker Ms: the one more runs Gs while the main thread is busy with
-#       Python code of its own and keeps its P. Those kept to one G (O4) do not count.
+#       Python code of its own and keeps its P. Those kept to one G (U4) do not count.
 #   M4  The thread's M is found through a thread-local pointer, set once per thread.
 
 cdef extern from *:

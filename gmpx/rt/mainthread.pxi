@@ -8,13 +8,13 @@
 # its thread.
 #
 # Invariants
-#   O1  m.locks, m.locked_g and m.alone: the owner. locked_g is the G that entered; while it lives
-#       nobody else runs on m but main after an interrupt (O3).
-#   O2  m.alone_park is set while m sleeps so, under the GIL: V1 looks at it. Its timer's when is
+#   U1  m.locks, m.locked_g and m.alone: the owner. locked_g is the G that entered; while it lives
+#       nobody else runs on m but main after an interrupt (U3).
+#   U2  m.alone_park is set while m sleeps so, under the GIL: V1 looks at it. Its timer's when is
 #       the deadline, which is in no heap.
-#   O3  Ctrl-C must reach the main goroutine whatever holds M0: for the rest of such a park M0
+#   U3  Ctrl-C must reach the main goroutine whatever holds M0: for the rest of such a park M0
 #       runs whoever is ready.
-#   O4  There are Ps and threads enough: each locked worker M allows one more of both.
+#   U4  There are Ps and threads enough: each locked worker M allows one more of both.
 #   No wake-up is lost: note_clear, then the look at inbox and word, then sleep (N3).
 
 
@@ -127,7 +127,7 @@ cdef void unlock_thread(gm_m* m, Py_ssize_t depth) noexcept:
 
 
 cdef int more_threads() except -1:
-    # O4
+    # U4
     cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nlocked, 1) + 1
     try:
         while gm_load_u32_relaxed(&sched.nallp) < (
@@ -154,7 +154,7 @@ cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     m.curg = NULL
     if gm_load_i64_seqcst(&timers.next_when) != INT64_MAX:
         attend_or_tell()
-    pk.timer.when = deadline                                # O2
+    pk.timer.when = deadline                                # U2
     m.alone_park = pk
     ts = PyEval_SaveThread()
     hand_off_p(m)
@@ -185,7 +185,7 @@ cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
                 m.alone_park = NULL
                 pk.timer.when = -1
                 take_p(m)
-                return ALONE_NOT                            # O3
+                return ALONE_NOT                            # U3
             ts = PyEval_SaveThread()
     await_p(m)
     gm_rank_none()

@@ -230,7 +230,7 @@ def test_on_a_foreign_thread_it_changes_nothing(in_thread):
 
 
 def test_many_locked_threads(elsewhere, until):
-    """Each has a thread of its own, and others still run: O4."""
+    """Each has a thread of its own, and others still run: U4."""
     c, ready = Chan(), Chan(100)
 
     def alone():
