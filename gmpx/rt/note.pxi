@@ -20,11 +20,6 @@ cdef void fatal(const char* what) noexcept nogil:
     abort()
 
 
-cdef inline int64_t clock_now() noexcept nogil:
-    # The clock of deadlines and timers.
-    return gm_nanotime() if gm_likely(bubble_now == 0) else bubble_now
-
-
 cdef inline void proc_yield(int n) noexcept nogil:
     # Spins for n pause instructions (Go's procyield).
     cdef int i

@@ -7,6 +7,11 @@ cdef enum:
     TRY_ONCE = -2
 
 
+cdef inline int64_t clock_now() noexcept nogil:
+    # The clock of deadlines and timers.
+    return gm_nanotime() if gm_likely(bubble_now == 0) else bubble_now
+
+
 cdef double seconds_of(object seconds, str what) except? -1.0:
     # A number of seconds >= 0; infinite for an int beyond all floats.
     cdef double s
