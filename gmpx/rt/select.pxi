@@ -228,22 +228,27 @@ cdef PyObject* select_wait(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n, int
 
 
 cdef void select_arm(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) noexcept:
-    # E1
+    # E1. In random order: of several cases on one channel each is as likely to be met first.
     cdef uint64_t word
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, k
     cdef PyObject* obj
     cdef int kind
     cdef gm_waitq* q
     cdef bint live = False
     word = park_arm(pk, WHY_SELECT)
     for i in range(n):
+        s[i].ok = <int>i
+    for i in range(n - 1, 0, -1):
+        k = cheap_rand(pk.m) % <uint32_t>(i + 1)
+        s[i].ok, s[k].ok = s[k].ok, s[i].ok
+    for k in range(n):
+        i = s[k].ok
         kind = case_kind(cases[i], &obj)
         if kind == CASE_NONE:
             continue
         live = True
         s[i].park = pk
         s[i].word = word
-        s[i].ok = -1                        # E3
         if kind == CASE_RECV:
             q = &(<Chan>obj).recvq
         elif kind == CASE_SEND:
@@ -253,6 +258,8 @@ cdef void select_arm(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) n
         else:
             q = &ext_get(G(obj)).waiters
         waitq_put(q, &s[i])
+    for i in range(n):
+        s[i].ok = -1                        # E3
     if not live:
         pk.why = WHY_NO_CASES
 
