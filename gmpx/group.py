@@ -125,7 +125,7 @@ class Group:
             core.cancel()
         while True:
             try:
-                core.wait()
+                core.wait_all()
                 break
             except BaseException as e:
                 core.cancel()

@@ -110,6 +110,15 @@ cdef class GroupCore(WaitGroup):
         if g.flags & GF_WAS_CANCELLED and not g.flags & GF_SYSTEM:
             (<Goroutine>OBJ(g)).cancel(*exc.args[:1])
 
+    def wait_all(self):
+        """wait_all()
+        Waits until no child lives; from that moment on there can be no other."""
+        cdef gm_m* m = getm()
+        cdef gm_g* g = getg(m)
+        while self.n > 0:                           # a child's callback may have made another
+            wait_on(m, g, &self.waiters, WHY_WAIT_GROUP, NO_DEADLINE, "Group")
+        self.scope = None
+
     def cancel(self):
         """cancel()
         Asks all children to stop, and the body."""

@@ -523,3 +523,31 @@ def test_a_subclass_of_group(child):
         with Mine(limit) as group:
             group.go(int)
     """, "mine\nmine\n")
+
+
+def test_a_group_is_not_left_before_its_latest_child(child):
+    run(child, """
+    import gmpx
+    def late():
+        gmpx.sleep(0.02)
+        raise ValueError("late")
+    try:
+        with gmpx.Group() as group:
+            h = group.go(gmpx.gosched)
+            h.add_done_callback(lambda h: group.go(late))
+    except BaseException as e:
+        print(e.exceptions)
+    ev = gmpx.Event()
+    def outsider():
+        ev.wait()
+        other.go(late)
+    g = gmpx.go(outsider)
+    seen = None
+    try:
+        with gmpx.Group() as other:
+            other.go(lambda: (gmpx.sleep(0.01), ev.set()))
+    except BaseException as e:
+        seen = e.exceptions
+    # it came in time, and the block waited for it, or too late, and was told
+    print(isinstance(g.exception(), RuntimeError) if seen is None else g.exception() is None)
+    """, "(ValueError('late'),)\nTrue\n")
