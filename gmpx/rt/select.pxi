@@ -188,8 +188,19 @@ cdef PyObject* select_run(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
             return r
 
 
-cdef PyObject* select_park(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n,
-                           int64_t deadline) except? NULL:
+cdef extern from *:
+    """
+    /* Out of line: a select that finds something ready is not to save registers for it. */
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    struct __pyx_t_4gmpx_5_core_gm_g;
+    static GM_NOINLINE PyObject *gm_select_park(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, PyObject **,
+        Py_ssize_t, int64_t);
+    """
+
+
+cdef PyObject* select_park "gm_select_park"(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n,
+                                            int64_t deadline) except? NULL:
     # NULL without an exception: a case has become ready before the wait began.
     cdef gm_sudog* s = <gm_sudog*>calloc(max(n, 1), sizeof(gm_sudog))
     cdef Py_ssize_t i
