@@ -268,12 +268,11 @@ cdef class Event:
         """
         cdef int64_t deadline = deadline_of(timeout)
         cdef gm_m* m = getm()               # Y1
-        cdef gm_g* g = getg(m)
         if self.on:
             return True
         if deadline == TRY_ONCE:
             raise TimeoutError("Event.wait timed out")
-        wait_on(m, g, &self.waiters, WHY_EVENT, deadline, "Event.wait")
+        wait_on(m, getg(m), &self.waiters, WHY_EVENT, deadline, "Event.wait")
         return True
 
     def __repr__(self):

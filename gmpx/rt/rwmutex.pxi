@@ -10,12 +10,13 @@
 
 cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
     cdef gm_m* m = getm()                               # Y1
-    cdef gm_g* g = getg(m)
+    cdef gm_g* g
     if not rw.writing and rw.readers == 0:
         rw.writing = True
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.lock timed out")
+    g = getg(m)
     try:
         wait_on(m, g, &rw.wq, WHY_RW_LOCK, deadline, "RWMutex.lock")
     except:
@@ -27,13 +28,12 @@ cdef int rw_lock(RWMutex rw, int64_t deadline) except -1:
 
 cdef int rw_rlock(RWMutex rw, int64_t deadline) except -1:
     cdef gm_m* m = getm()                               # Y1
-    cdef gm_g* g = getg(m)
     if not rw.writing and not waitq_live(&rw.wq):       # A2
         rw.readers += 1
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("RWMutex.rlock timed out")
-    return wait_on(m, g, &rw.rq, WHY_RW_RLOCK, deadline, "RWMutex.rlock")
+    return wait_on(m, getg(m), &rw.rq, WHY_RW_RLOCK, deadline, "RWMutex.rlock")
 
 
 cdef bint rw_admit(gm_m* m, RWMutex rw) noexcept:

@@ -168,11 +168,10 @@ cdef PyObject* select_do(gm_m* m, PyObject* case, Py_ssize_t i) except? NULL:
 
 cdef PyObject* select_run(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
                           int64_t deadline) except NULL:
-    cdef gm_g* g = getg(m)
     cdef Py_ssize_t i
     cdef PyObject* r
     while True:
-        i = select_pick(m, g, cases, n)
+        i = select_pick(m, m.curg, cases, n)
         if i == PICK_ERROR:
             return NULL
         if i != PICK_NOTHING:
@@ -183,7 +182,7 @@ cdef PyObject* select_run(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
         elif deadline == TRY_ONCE:
             raise TimeoutError("select timed out")
         else:
-            r = select_park(m, g, cases, n, deadline)
+            r = select_park(m, getg(m), cases, n, deadline)
         if gm_likely(r != NULL):
             return r
 

@@ -31,13 +31,14 @@ cdef void sem_serve(gm_m* m, Semaphore sem) noexcept:
 
 cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:
     cdef gm_m* m = getm()                   # Y1
-    cdef gm_g* g = getg(m)
+    cdef gm_g* g
     cdef gm_sudog* s
     cdef int r
     if sem_try(sem, n):
         return 0
     if deadline == TRY_ONCE:
         raise TimeoutError("Semaphore.acquire timed out")
+    g = getg(m)
     s = sudog_arm(g, &sem.waiters, WHY_SEMAPHORE)
     s.elem = <PyObject*>n
     r = gopark(m, g, deadline)

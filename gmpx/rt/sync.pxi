@@ -117,15 +117,12 @@ cdef class WaitGroup:
         Blocks the goroutine; on a foreign thread, the thread.
         """
         cdef int64_t deadline = deadline_of(timeout)
-        cdef gm_m* m
-        cdef gm_g* g
-        m = getm()                          # Y1
-        g = getg(m)
+        cdef gm_m* m = getm()               # Y1
         if self.n == 0 or self.first_failed is not None:
             return None
         if deadline == TRY_ONCE:
             raise TimeoutError("WaitGroup.wait timed out")
-        wait_on(m, g, &self.waiters, WHY_WAIT_GROUP, deadline, "WaitGroup.wait")
+        wait_on(m, getg(m), &self.waiters, WHY_WAIT_GROUP, deadline, "WaitGroup.wait")
 
     def __repr__(self):
         return f"<WaitGroup count={self.n}>"

@@ -551,3 +551,35 @@ def test_a_group_is_not_left_before_its_latest_child(child):
     # it came in time, and the block waited for it, or too late, and was told
     print(isinstance(g.exception(), RuntimeError) if seen is None else g.exception() is None)
     """, "(ValueError('late'),)\nTrue\n")
+
+
+def test_what_needs_no_wait_may_be_called_where_none_is_possible(child):
+    run(child, """
+    import gmpx
+    ev, full, rw = gmpx.Event(), gmpx.Chan(1), gmpx.RWMutex()
+    ev.set()
+    full.send(0)
+    calls = [
+        lambda: gmpx.Mutex().lock(), lambda: gmpx.Semaphore(1).acquire(), rw.rlock, rw.runlock,
+        rw.lock, ev.wait, gmpx.WaitGroup().wait, lambda: gmpx.select(full),
+        lambda: gmpx.select(full, block=False),
+    ]
+    def callback(h):
+        for call in calls:
+            call()
+        for call in (lambda: gmpx.Semaphore(0).acquire(timeout=0), lambda: rw.lock(timeout=0),
+                     lambda: gmpx.Event().wait(0), lambda: gmpx.select(full, timeout=0)):
+            try:
+                call()
+            except TimeoutError:
+                pass
+        try:
+            gmpx.Event().wait()
+        except RuntimeError as e:
+            print(e)
+    g = gmpx.go(int)
+    g.add_done_callback(callback)
+    g.join()
+    gmpx.gosched()
+    """, "this would park the scheduler: a signal handler or finalizer that runs between goroutines "
+         "may not block in gmpx\n")

@@ -117,12 +117,14 @@ def test_stopping_many_that_are_about_to_fire():
     """TestTimerStopStress: what has been stopped does not run."""
 
     def one(n):
-        ran = []
-        t = after_func(0.0002 * n, ran.append, n)
+        ran = gmpx.Chan(1)
+        t = after_func(0.0002 * n, ran.send, n)
         gmpx.sleep(0.0002)
-        stopped = t.stop()
-        gmpx.sleep(0.001)
-        assert bool(ran) != stopped
+        if t.stop():
+            gmpx.sleep(0.001)
+            assert len(ran) == 0
+        else:
+            assert ran.recv(20) == n
 
     for g in [go(one, n % 3) for n in range(100)]:
         g.result(20)
