@@ -161,7 +161,7 @@ cdef struct gm_tnode:           # timers.lock; see rt/timer.pxi
     gm_tnode* prev
     bint on_fired
     int64_t period              # ns; 0: fires once
-    int64_t fired_at
+    int64_t fired_at            # while on_fired
     gm_tnode* all_next          # GIL: started_nodes
     gm_tnode* all_prev
     bint started                # GIL: on that list
@@ -482,7 +482,7 @@ cdef class TimerNode:
     cdef bint stop(self) except -1
     cdef void hold(self) noexcept
     cdef void let_go(self) noexcept
-    cdef int deliver(self, gm_m* m) except -1
+    cdef int deliver(self, gm_m* m, int64_t fired_at) except -1
 
 
 cdef class Timer:

@@ -101,17 +101,19 @@ cdef void timers_deliver(gm_m* m) noexcept:
     # With the GIL: all that has fired.
     cdef gm_tnode* node
     cdef TimerNode obj
+    cdef int64_t at = 0
     while True:
         gm_lock_acquire(&timers.lock)
         node = timers.fired
         if node != NULL:
             fired_remove(node)
+            at = node.fired_at              # once the lock is left it may fire again
         gm_lock_release(&timers.lock)
         if node == NULL:
             return
         obj = <TimerNode>node.obj
         try:
-            obj.deliver(m)
+            obj.deliver(m, at)
         except BaseException as e:          # no memory
             unraisable(e)
 
@@ -194,7 +196,7 @@ cdef class TimerNode:
             self.held = False
             Py_DECREF(self)
 
-    cdef int deliver(self, gm_m* m) except -1:
+    cdef int deliver(self, gm_m* m, int64_t fired_at) except -1:
         cdef Chan c
         cdef object at
         if self.node.period == 0:
@@ -207,7 +209,7 @@ cdef class TimerNode:
         if self.chan == NULL or refcnt(self.chan) == 0 or (<Chan>self.chan).is_closed:
             return 0                                # 0: its weak references' callbacks run
         c = <Chan>self.chan
-        at = self.node.fired_at * 1e-9              # may collect garbage
+        at = fired_at * 1e-9                        # may collect garbage
         if not c.is_closed:
             chan_try_send(m, c, <PyObject*>at)      # full: dropped
         return 0
