@@ -162,7 +162,7 @@ setup(
             "gmpx._core",
             sources=["gmpx/_core.pyx"],
             # An edit to any of these rebuilds the module.
-            depends=sources("gmpx/*.pxd", "gmpx/*.h", "gmpx/rt/*.pxi", "gmpx/rt/*.h"),
+            depends=sources("gmpx/*.pxd", "gmpx/*.h", "gmpx/rt/*/*.pxi", "gmpx/rt/*/*.h"),
         )
     ],
 )

@@ -82,7 +82,7 @@ cdef enum:                      # gm_m.kind
     M_WORKER = 1
     M_FOREIGN = 2               # a thread of the user's: parks on its note, never schedules
 
-cdef enum:                      # gm_park.why; the words are in rt/handle.pxi
+cdef enum:                      # gm_park.why; the words are in rt/g/handle.pxi
     WHY_RECV = 0
     WHY_SEND = 1
     WHY_SELECT = 2
@@ -146,7 +146,7 @@ cdef struct gm_timer:
     gm_park* park               # whose time-out it is, with the word to win; NULL: word says what
     uint64_t word               # it is part of (TIMER_SCOPE, TIMER_NODE)
 
-cdef struct gm_scope:           # timers.lock; see rt/scope.pxi
+cdef struct gm_scope:           # timers.lock; see rt/sync/scope.pxi
     gm_timer timer              # first: the heap knows it by that
     gm_scope* outer
     gm_park* park               # of the goroutine that opened it; NULL before
@@ -155,7 +155,7 @@ cdef struct gm_scope:           # timers.lock; see rt/scope.pxi
     uint32_t delivery           # which interruption it has had
     bint is_shield              # constant
 
-cdef struct gm_tnode:           # timers.lock; see rt/timer.pxi
+cdef struct gm_tnode:           # timers.lock; see rt/sync/timer.pxi
     gm_timer timer              # first
     gm_tnode* next              # timers.fired
     gm_tnode* prev
@@ -209,7 +209,7 @@ cdef struct gm_g:
     gm_u32 status               # owner of the status / anyone
     uint32_t flags
     gm_park* park               # execute / waker; NULL while fresh and when dead
-    uintptr_t extra             # GIL: 0, WaitGroup | 1 (owned), or gm_gext*; see rt/extra.pxi
+    uintptr_t extra             # GIL: 0, WaitGroup | 1 (owned), or gm_gext*; see rt/g/extra.pxi
 
 cdef struct gm_gext:            # GIL
     gm_waitq waiters            # joiners
@@ -264,7 +264,7 @@ cdef struct gm_p:
     gm_counters count
     uint64_t seen               # the poller: sched_tick at seen_at
     int64_t seen_at
-    bint stalled                # the poller: see rt/poll.pxi
+    bint stalled                # the poller: see rt/sched/poll.pxi
     PyObject* obj               # borrowed: the Processor (allp keeps it)
 
 cdef struct gm_m:
@@ -305,11 +305,11 @@ cdef struct gm_m:
     int64_t signal_at           # owner: when a sleep ends to look for signals (M0)
     uint32_t next_floor         # owner: see FLOORS
     PyObject* g0                # owner: greenlet that starts workers; owned
-    int debt                    # owner: see S4 in rt/proc.pxi
+    int debt                    # owner: see S4 in rt/sched/proc.pxi
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
-    bint alone                  # owner: parks as foreign threads do; see rt/mainthread.pxi
+    bint alone                  # owner: parks as foreign threads do; see rt/life/mainthread.pxi
     Py_ssize_t locks            # owner: lock_os_thread blocks that are open
     gm_g* locked_g              # owner: who opened them
     gm_park* alone_park         # GIL: what m sleeps in, alone
@@ -368,7 +368,7 @@ cdef struct gm_sched:
     gm_u64 goid                 # fetch_add: next block of ids
     gm_ptr poller               # gm_m*: the one sleeping M that watches timers and stalled Ps
     gm_i64 poll_until           # poller / who adds a timer
-    gm_u32 watch                # 1: the poller looks for stalled Ps; see rt/poll.pxi
+    gm_u32 watch                # 1: the poller looks for stalled Ps; see rt/sched/poll.pxi
     gm_u32 nm                   # worker threads that live
     gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
     gm_u32 nm_active            # workers that hold a P
@@ -376,7 +376,7 @@ cdef struct gm_sched:
 
 
 cdef class Goroutine:
-    cdef gm_g g                 # first: gm_g* and object are a constant apart (rt/goroutine.pxi)
+    cdef gm_g g                 # first: gm_g* and object are a constant apart (rt/g/goroutine.pxi)
     cdef object __weakref__
     cdef object _result         # alive: the arguments or NULL; dead: the value or a _Failure
 

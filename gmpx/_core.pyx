@@ -6,13 +6,13 @@ Each part is one concept with its invariants at the top; HACKING.md has the tour
 """
 cimport cython
 
-include "rt/capi.pxi"       # C: atomics, locks
-include "rt/pyapi.pxi"      # CPython's and greenlet's C API
+include "rt/platform/capi.pxi"        # C: atomics, locks
+include "rt/platform/pyapi.pxi"       # CPython's and greenlet's C API
 
 # Global state. Fields: _core.pxd.
 cdef gm_sched sched
 cdef gm_timers timers
-cdef gm_lock fork_lock              # see rt/lifecycle.pxi
+cdef gm_lock fork_lock              # see rt/life/lifecycle.pxi
 cdef gm_p* allp[1024 + 8]           # Ps, never freed; [0, sched.nallp)
 cdef gm_m* allm = NULL              # sched.lock: every M
 cdef gm_u64 next_mid                # next M's id
@@ -30,42 +30,42 @@ cdef enum:
     RANK_TIMERS = 1
     RANK_SCHED = 2
 
-cdef bint bubble_on = False         # GIL: see rt/bubble.pxi
+cdef bint bubble_on = False         # GIL: see rt/sched/bubble.pxi
 cdef int64_t bubble_now = 0         # GIL: its clock, or 0
 
-include "rt/note.pxi"       # what an M sleeps on
-include "rt/runq.pxi"       # a P's ring
-include "rt/gqueue.pxi"     # global queue, inbox
-include "rt/gfree.pxi"      # dead Gs for reuse
-include "rt/timers.pxi"     # deadlines
-include "rt/park.pxi"       # gopark, goready, wait queues
-include "rt/proc.pxi"       # schedule, find_runnable, steal_work
-include "rt/poll.pxi"       # sleeping and waking Ms, stalled Ps
-include "rt/machine.pxi"    # Ms and Ps
-include "rt/context.pxi"    # contextvars
-include "rt/worker.pxi"     # worker greenlets, g0
-include "rt/extra.pxi"      # a goroutine's rarer belongings
-include "rt/goroutine.pxi"  # newproc1, goexit0
-include "rt/handle.pxi"     # class Goroutine
-include "rt/time.pxi"       # time-outs, sleep
-include "rt/fastcall.pxi"   # methods made by hand
-include "rt/sync.pxi"       # WaitGroup, Mutex
-include "rt/chan.pxi"       # channels
-include "rt/select.pxi"     # select
-include "rt/rwmutex.pxi"    # RWMutex
-include "rt/semaphore.pxi"  # Semaphore
-include "rt/cond.pxi"       # Cond, Event, Once
-include "rt/scope.pxi"      # timeout, shield
-include "rt/group.pxi"      # under Group
-include "rt/timer.pxi"      # Timer, Ticker, after, after_func
-include "rt/spawn.pxi"      # go, spawn
-include "rt/thread.pxi"     # M0, foreign threads, gomaxprocs
-include "rt/signals.pxi"    # Ctrl-C
-include "rt/lifecycle.pxi"  # shutdown, exit, fork
-include "rt/inspect.pxi"    # Machine, Processor, stats
-include "rt/mainthread.pxi" # run_on_main, lock_os_thread
-include "rt/blocking.pxi"   # calls on spare threads
-include "rt/bubble.pxi"     # virtual time, seeded order: for tests of users
-include "rt/dump.pxi"       # snapshots, SIGQUIT, deadlock
-include "rt/export_test.pxi"  # single operations, for tests
-include "rt/start.pxi"      # what import does
+include "rt/platform/note.pxi"        # what an M sleeps on
+include "rt/sched/runq.pxi"           # a P's ring
+include "rt/sched/gqueue.pxi"         # global queue, inbox
+include "rt/g/gfree.pxi"              # dead Gs for reuse
+include "rt/sched/timers.pxi"         # deadlines
+include "rt/sched/park.pxi"           # gopark, goready, wait queues
+include "rt/sched/proc.pxi"           # schedule, find_runnable, steal_work
+include "rt/sched/poll.pxi"           # sleeping and waking Ms, stalled Ps
+include "rt/sched/machine.pxi"        # Ms and Ps
+include "rt/g/context.pxi"            # contextvars
+include "rt/sched/worker.pxi"         # worker greenlets, g0
+include "rt/g/extra.pxi"              # a goroutine's rarer belongings
+include "rt/g/goroutine.pxi"          # newproc1, goexit0
+include "rt/g/handle.pxi"             # class Goroutine
+include "rt/sync/time.pxi"            # time-outs, sleep
+include "rt/platform/fastcall.pxi"    # methods made by hand
+include "rt/sync/sync.pxi"            # WaitGroup, Mutex
+include "rt/sync/chan.pxi"            # channels
+include "rt/sync/select.pxi"          # select
+include "rt/sync/rwmutex.pxi"         # RWMutex
+include "rt/sync/semaphore.pxi"       # Semaphore
+include "rt/sync/cond.pxi"            # Cond, Event, Once
+include "rt/sync/scope.pxi"           # timeout, shield
+include "rt/sync/group.pxi"           # under Group
+include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
+include "rt/g/spawn.pxi"              # go, spawn
+include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
+include "rt/life/signals.pxi"         # Ctrl-C
+include "rt/life/lifecycle.pxi"       # shutdown, exit, fork
+include "rt/observe/inspect.pxi"      # Machine, Processor, stats
+include "rt/life/mainthread.pxi"      # run_on_main, lock_os_thread
+include "rt/life/blocking.pxi"        # calls on spare threads
+include "rt/sched/bubble.pxi"         # virtual time, seeded order: for tests of users
+include "rt/observe/dump.pxi"         # snapshots, SIGQUIT, deadlock
+include "rt/observe/export_test.pxi"  # single operations, for tests
+include "rt/life/start.pxi"           # what import does

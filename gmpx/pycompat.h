@@ -1,7 +1,7 @@
 /* What gmpx needs of CPython and of the platform beyond the documented C API, one name each.
  *
  * Static inline functions and macros only; no state lives here. Whatever depends on a
- * private layout says so and has a probe in rt/context.pxi or a fallback beside it.
+ * private layout says so and has a probe in rt/g/context.pxi or a fallback beside it.
  */
 #ifndef GMPX_PYCOMPAT_H
 #define GMPX_PYCOMPAT_H
@@ -112,7 +112,7 @@ GM_INLINE int gm_lock_make(gm_lock *l) {
 #endif
 
 #if GMPX_DEBUG && !defined(GM_TSAN_HARNESS)
-#  include "rt/lockrank.h"
+#  include "rt/platform/lockrank.h"
 #else
 #  define gm_rank_enter(rank) ((void)0)
 #  define gm_rank_leave(rank) ((void)0)
@@ -194,7 +194,7 @@ GM_INLINE void *gm_greenlet_token(void *ts) {
 
 /* ---- contextvars ---------------------------------------------------------------------- */
 
-/* The head of CPython's PyContext, unchanged from 3.7 to 3.14. rt/context.pxi probes it at
+/* The head of CPython's PyContext, unchanged from 3.7 to 3.14. rt/g/context.pxi probes it at
  * import and copies a context for each goroutine if it ever differs. */
 typedef struct {
     PyObject_HEAD

@@ -1,8 +1,8 @@
 /* The park word: one G on several wait queues, one winner (K1..K4, C3, C4, T3).
  *
  * Models    park_arm, park_win, goready, waitq_put, waitq_get, waitq_remove, gopark
- *           (rt/park.pxi); recv_park, chan_try_send, chan_complete (rt/chan.pxi); timer_add,
- *           timer_stop, timers_run (rt/timers.pxi).
+ *           (rt/sched/park.pxi); recv_park, chan_try_send, chan_complete (rt/sync/chan.pxi); timer_add,
+ *           timer_stop, timers_run (rt/sched/timers.pxi).
  * World     A receiver parks ROUNDS (2) times on two queues with a deadline, in the same park and
  *           sudogs. Two senders each offer an item to a queue, or keep it when nobody waits; the
  *           timer may fire in each round; somebody cancels a round, late perhaps.

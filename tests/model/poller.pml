@@ -1,8 +1,8 @@
 /* The poller's role and timers (W3, T4; the role is passed on).
  *
  * Models    stop_m, sleep_m, poll_deadline, poll_leave, poll_pass_on, poll_wake_before
- *           (rt/poll.pxi);
- *           timer_add, timers_run (rt/timers.pxi); find_work's order (rt/proc.pxi).
+ *           (rt/sched/poll.pxi);
+ *           timer_add, timers_run (rt/sched/timers.pxi); find_work's order (rt/sched/proc.pxi).
  * World     MS (2, 3) Ms. Each starts with a G, which may add a timer of M's own (the earlier, the
  *           lower M's number) and then parks, or computes for ever (one of them). Another thread
  *           readies a G of M1 and of M2. The poller may time out as soon as it has a deadline; with

@@ -1,6 +1,6 @@
 /* The ring of a P: put, get, overflow, steal (R1..R5).
  *
- * Models    runq_put, runq_put_slow, runq_get, runq_grab (rt/runq.pxi), each load, store and CAS
+ * Models    runq_put, runq_put_slow, runq_get, runq_grab (rt/sched/runq.pxi), each load, store and CAS
  *           one step.
  * World     The owner of a ring of SLOTS puts ITEMS in order, getting some between; THIEVES
  *           visit it, each twice. One thief at a ring of 4, two at a ring of 2.

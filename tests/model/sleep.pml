@@ -1,14 +1,14 @@
 /* How Ms sleep and are woken, on a free-threaded build (W1, W2, W4, W5, N1..N3).
  *
- * Models    stop_m, recheck_runqs, wake_p, start_m, wake_m, mput, midle_remove (rt/poll.pxi);
- *           new_m, pid_get, pid_put, release_p, await_p (rt/machine.pxi); find_runnable,
- *           find_work, look_around, glob_take, spin_end (rt/proc.pxi); note_clear, note_wakeup,
- *           note_cancel, note_sleep (rt/note.pxi); newproc_publish, newproc_foreign, goready.
+ * Models    stop_m, recheck_runqs, wake_p, start_m, wake_m, mput, midle_remove (rt/sched/poll.pxi);
+ *           new_m, pid_get, pid_put, release_p, await_p (rt/sched/machine.pxi); find_runnable,
+ *           find_work, look_around, glob_take, spin_end (rt/sched/proc.pxi); note_clear, note_wakeup,
+ *           note_cancel, note_sleep (rt/platform/note.pxi); newproc_publish, newproc_foreign, goready.
  * World     Two regular Ps. M0 starts with P0, M1 runs or sleeps without a P, M2 is a thread that
  *           new_m may start, or fail to start. M0 spawns a G (TWO: two) and then computes for ever
  *           or schedules; one G may run for ever; NESTED: one may spawn another. FOREIGN: a thread
  *           puts a G on the global queue. READIER: a thread readies a G of M1.
- * Abstract  Rings and queues are counters (rt/runq.pxi: runq.pml), a steal takes one G. midle is
+ * Abstract  Rings and queues are counters (rt/sched/runq.pxi: runq.pml), a steal takes one G. midle is
  *           a list searched from M0 on. A spare P comes at once to an M whose own G is ready.
  *           Timers and the poller's role are poller.pml's. Stopping is left out.
  * Memory    Sequentially consistent, but for the two stores that a look follows: runq_put's

@@ -11,17 +11,17 @@ All counts that the bodies keep for themselves are relaxed, for the same reason.
 """
 from gmpx._core cimport *
 
-include "rt/capi.pxi"
+include "rt/platform/capi.pxi"
 
 cdef gm_sched sched
 cdef gm_timers timers
 
-include "rt/note.pxi"
-include "rt/runq.pxi"
-include "rt/gqueue.pxi"
-include "rt/gfree.pxi"
-include "rt/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
-include "rt/timers.pxi"
+include "rt/platform/note.pxi"
+include "rt/sched/runq.pxi"
+include "rt/sched/gqueue.pxi"
+include "rt/g/gfree.pxi"
+include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
+include "rt/sched/timers.pxi"
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t

@@ -21,7 +21,15 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-FRAGMENTS = ["capi", "note", "runq", "gqueue", "gfree", "park", "timers"]
+FRAGMENTS = {
+    "capi": "platform",
+    "note": "platform",
+    "runq": "sched",
+    "gqueue": "sched",
+    "gfree": "g",
+    "park": "sched",
+    "timers": "sched",
+}
 # park.pxi's part without Python objects
 PARK_QUEUE = ("cdef inline uint64_t park_arm(", "# ---- gopark ---")
 DRIVERS = ["fifo", "ring:3", "ring:2", "order:3", "inbox_and_note:3", "note:2", "note:3"]
@@ -127,15 +135,15 @@ def tsan():
 
 def translate(directory, broken=None):
     """Writes directory/harness.c, with the mistake made in the copy of one fragment."""
-    (directory / "rt").mkdir(parents=True)
-    for name in FRAGMENTS:
-        text = (ROOT / "gmpx" / "rt" / f"{name}.pxi").read_text()
+    for name, room in FRAGMENTS.items():
+        text = (ROOT / "gmpx" / "rt" / room / f"{name}.pxi").read_text()
         if broken is not None and broken[0] == name:
             assert text.count(broken[1]) == 1, f"{name}.pxi has changed: adapt BROKEN"
             text = text.replace(broken[1], broken[2])
         if name == "park":
             name, text = "park_queue", text[text.index(PARK_QUEUE[0]) : text.index(PARK_QUEUE[1])]
-        (directory / "rt" / f"{name}.pxi").write_text(text)
+        (directory / "rt" / room).mkdir(parents=True, exist_ok=True)
+        (directory / "rt" / room / f"{name}.pxi").write_text(text)
     for name in ("harness.pyx", "harness_park.pxi"):
         shutil.copy(HERE / name, directory)
     command = [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), "harness.pyx"]

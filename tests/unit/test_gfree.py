@@ -1,4 +1,4 @@
-"""Free lists of dead goroutines, and goroutine ids in blocks (rt/gfree.pxi, assign_goid)."""
+"""Free lists of dead goroutines, and goroutine ids in blocks (rt/g/gfree.pxi, assign_goid)."""
 
 import gc
 import sys

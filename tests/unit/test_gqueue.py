@@ -1,4 +1,4 @@
-"""The global queue, one operation at a time: FIFO, a P's fair share, batches (rt/gqueue.pxi)."""
+"""The global queue, one operation at a time: FIFO, a P's fair share, batches (rt/sched/gqueue.pxi)."""
 
 import pytest
 

@@ -33,7 +33,7 @@ cdef double seconds_of(object seconds, str what) except? -1.0:
 
 
 cdef inline int64_t ns_of(double s) noexcept nogil:
-    # Rounded; what is finite stays so, 95 years at the most (rt/bubble.pxi has use for the rest).
+    # Rounded; what is finite stays so, 95 years at the most (rt/sched/bubble.pxi has use for the rest).
     return <int64_t>(s * 1e9 + 0.5) if s < 3.0e9 else <int64_t>3000000000000000000
 
 

@@ -16,7 +16,7 @@
 # Handing a call over: spare.call is set under the GIL, then note_wakeup. The thread went on the idle
 # list, and cleared its note, under the GIL, and looks at spare.call when it has it again (N3).
 #
-# What is said for threads in rt/dump.pxi's V2 holds here: an idle spare thread wakes nobody, one
+# What is said for threads in rt/observe/dump.pxi's V2 holds here: an idle spare thread wakes nobody, one
 # with a call may, unless that is parked in gmpx.
 
 cdef enum:

@@ -18,7 +18,7 @@ from libc.signal cimport SIGINT
 
 def _sigint_handler(signum, frame):
     """_sigint_handler(signum, frame)
-    The runtime's SIGINT handler; see rt/signals.pxi."""
+    The runtime's SIGINT handler; see rt/life/signals.pxi."""
     cdef gm_m* m = gm_tls_m
     if m == NULL or m.kind != M_MAIN or m.curg == m.g_main:
         raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 # Timer, Ticker, after, after_func: timers that do something (Go's time package).
 #
-# A TimerNode is what lies in the heap of rt/timers.pxi. When it is due it goes to the list
+# A TimerNode is what lies in the heap of rt/sched/timers.pxi. When it is due it goes to the list
 # `fired`, in the heap's lock; an M that holds the GIL takes it from there and sends the time to
 # its channel, or starts its function (timers_deliver).
 #

@@ -3,7 +3,7 @@
 # A snapshot takes raw (code, line) pairs of every goroutine under the GIL before anything is
 # formatted (gmpx/dump.py does that).
 #
-# SIGQUIT: the handler (rt/sigquit.h) posts a semaphore; a thread of its own, which holds no GIL
+# SIGQUIT: the handler (rt/observe/sigquit.h) posts a semaphore; a thread of its own, which holds no GIL
 # and has no Python state while it waits, then calls gmpx.dump. It is made at a process's first
 # contact with the runtime, unless SIGQUIT is in use already.
 #
@@ -22,7 +22,7 @@
 
 from libc.signal cimport SIGQUIT
 
-cdef extern from "rt/sigquit.h" nogil:
+cdef extern from "rt/observe/sigquit.h" nogil:
     int gm_quit_install()
     bint gm_quit_is_ours()
     void gm_quit_wait()

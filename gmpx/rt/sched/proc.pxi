@@ -18,7 +18,7 @@
 #   S6  A G that yields comes after all that is runnable on its M, as Go's gosched puts it on the
 #       global queue. When none of them has had its turn for 61 ticks one joins ready: none starves.
 #   S5  An M that gives up its P looks at every source of work afterwards (find_runnable), and
-#       one that publishes work looks for sleepers afterwards: see rt/poll.pxi for the pairs.
+#       one that publishes work looks for sleepers afterwards: see rt/sched/poll.pxi for the pairs.
 #
 # Why turns and not one by one: a fan-out whose spawner waits for each would pay two switches per
 # task; so the spawner wakes to find 64 done (measured, nanoseconds a task: joining handles 45
@@ -273,7 +273,7 @@ cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
 
 cdef inline bint may_take(gm_m* m) noexcept nogil:
     # Whether m may help itself to fresh Gs of others. Under a GIL a worker M that was called for
-    # a G of its own leaves them to those who have queued them: see rt/poll.pxi, W4.
+    # a G of its own leaves them to those who have queued them: see rt/sched/poll.pxi, W4.
     return GM_FREE_THREADED or m.kind == M_MAIN or m.spinning
 
 

@@ -33,7 +33,7 @@ cdef extern from *:
     """
     gm_m* gm_tls_m
     int gm_tls_ending                   # a foreign thread's M has ended with the thread
-    int gm_tls_spare                    # a thread of blocking()'s: see rt/blocking.pxi
+    int gm_tls_spare                    # a thread of blocking()'s: see rt/life/blocking.pxi
 
 cdef enum:
     AWAIT_P_NS = 5000000        # an M with ready Gs waits this long for a regular P
@@ -339,7 +339,7 @@ cdef bint new_m(gm_p* p) noexcept nogil:
 
 
 cdef PyThreadState* thread_state_new() noexcept nogil:
-    # Not while a fork is under way: see rt/lifecycle.pxi.
+    # Not while a fork is under way: see rt/life/lifecycle.pxi.
     cdef PyThreadState* ts
     while True:
         gm_lock_acquire(&fork_lock)
