@@ -58,7 +58,7 @@ def test_no_thread_can_be_had(child):
         def pages():
             with open("/proc/self/statm") as f: return int(f.read().split()[0])
         gmpx.go(int).join()
-        free = resource.RLIM_INFINITY
+        free = resource.getrlimit(resource.RLIMIT_AS)[1]
         room = pages() * resource.getpagesize() + (6 << 20)     # less than a thread's stack
         resource.setrlimit(resource.RLIMIT_AS, (room, free))
         ran = []
