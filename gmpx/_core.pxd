@@ -1,8 +1,8 @@
 # Every struct, status and cdef class of the runtime, with the rules of its fields.
 #
 # Field rules read "writer / readers / guard". "owner" is the M that holds the P, or that the
-# G is bound to; "sched.lock", "timers.lock" are the runtime's locks; "GIL" also means the
-# object's gm_mu on a free-threaded build. A G is on at most one queue at a time, linked
+# G is bound to; "sched.lock" is the runtime's lock, "timers.lock" that of an M's timers; "GIL" also
+# means the object's gm_mu on a free-threaded build. A G is on at most one queue at a time, linked
 # through schedlink; which one is said by its status (below).
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -74,13 +74,14 @@ cdef enum:                      # what a park ends with; written by the winner o
 
 cdef enum:                      # gm_p.status, under sched.lock
     P_IDLE = 0                  # on sched.pidle, no M
-    P_RUNNING = 1               # owned by an M
-    P_DEAD = 2                  # id >= gomaxprocs: a spare; off every list, or still owned
+    P_RUNNING = 1               # owned by an M, or on its way to one (nextp)
+    P_SPARE = 2                 # id >= gomaxprocs, no M: off every list
 
 cdef enum:                      # gm_m.kind
     M_MAIN = 0                  # the main thread: holds the main goroutine
     M_WORKER = 1
     M_FOREIGN = 2               # a thread of the user's: parks on its note, never schedules
+    M_DEAD = 3                  # no thread: waits for reuse
 
 cdef enum:                      # gm_park.why; the words are in rt/g/handle.pxi
     WHY_RECV = 0
@@ -129,20 +130,22 @@ cdef struct gm_batch:           # sched.lock: a run of Gs in the global queue
     uint32_t end
     gm_g* g[GM_RUNQ_HALF + 1]   # as many as a full ring gives away
 
-cdef struct gm_batches:         # FIFO of batches
+cdef struct gm_batches:         # FIFO of batches: the global queue, or a P's spill; sched.lock
     gm_batch* head
     gm_batch* tail
-    gm_batch* spare             # one kept for reuse
     gm_gq linked                # Gs for which there was no memory for a batch
     Py_ssize_t n                # Gs in all
+    gm_i64 size                 # n for those who look without the lock, as a hint
+    gm_u64 puts                 # how many came and went since the start: the head's age is read
+    gm_u64 takes                # off them (sysmon)
 
 cdef struct gm_waitq:           # GIL
     gm_sudog* first
     gm_sudog* last
 
-cdef struct gm_timer:
+cdef struct gm_timer:           # in the heap of the M that its park, scope or node names
     int64_t when                # timers.lock: CLOCK_MONOTONIC nanoseconds
-    Py_ssize_t index            # timers.lock: place in the heap, -1 when not in it
+    Py_ssize_t index            # timers.lock: place in the heap, < 0 when not in it
     gm_park* park               # whose time-out it is, with the word to win; NULL: word says what
     uint64_t word               # it is part of (TIMER_SCOPE, TIMER_NODE)
 
@@ -157,6 +160,7 @@ cdef struct gm_scope:           # timers.lock; see rt/sync/scope.pxi
 
 cdef struct gm_tnode:           # timers.lock; see rt/sync/timer.pxi
     gm_timer timer              # first
+    gm_m* m                     # whose heap: changed only while it is in none and not on_fired
     gm_tnode* next              # timers.fired
     gm_tnode* prev
     bint on_fired
@@ -226,10 +230,9 @@ cdef struct gm_worker:
     PyObject* ctx               # owned: the context that is entered on this greenlet, or NULL
     PyObject* ctx_base          # owned: the snapshot that ctx is a copy of
 
-# A one-shot event that an M sleeps on (Go's note). state 1 = awake or signalled, 0 = may sleep.
-# Who moves it 0 -> 1 owes one release of the semaphore, which the sleeper consumes.
+# A one-shot event that an M sleeps on (Go's note): see rt/platform/note.pxi.
 cdef struct gm_note:
-    gm_u32 state
+    gm_u32 state                # NOTE_*
     PyThread_type_lock sem
 
 cdef struct gm_counters:        # owner of the P (GIL for the foreign ones)
@@ -252,21 +255,41 @@ cdef struct gm_p:
     gm_u32 status               # sched.lock / anyone
     gm_ptr m                    # gm_m*: owner (wire_p) / anyone
     gm_p* link                  # sched.lock: pidle
-    gm_u64 sched_tick           # owner / the poller: a G was started or resumed
+    gm_u64 sched_tick           # owner / sysmon: a G was started or resumed
     # the ring: fresh Gs only. head: CAS by whoever takes; tail: owner, release.
     gm_u32 runq_head
     gm_u32 runq_tail
     gm_slot runq[GM_RUNQ_SLOTS]
+    gm_batches spill            # sched.lock: what overflowed from the ring, on GIL builds
     gm_g* gfree[GFREE_LOCAL]    # owner: dead Gs for reuse
     uint32_t ngfree
     uint64_t goid_next          # owner: ids [goid_next, goid_end) are this P's
     uint64_t goid_end
     gm_counters count
-    uint64_t seen               # the poller: sched_tick at seen_at
+    # what sysmon has seen of it, written by sysmon alone (acquire_p: by the lock)
+    uint64_t seen               # sched_tick at seen_at
     int64_t seen_at
-    bint stalled                # the poller: see rt/sched/poll.pxi
-    PyObject* obj               # borrowed: the Processor (allp keeps it)
+    int held                    # samples since then that found its M with the GIL ...
+    int free                    # ... with nobody having it ...
+    int other                   # ... or perhaps somebody else
+    gm_u32 verdict              # STANDS_*, sysmon / thieves
+    gm_u32 grant                # STANDS_BUSY: how many Gs thieves may take, sysmon sets, they take
+    uint32_t grant_next         # how many at the next look
+    PyObject* obj               # GIL: borrowed: the Processor, once somebody has asked for it
 
+cdef struct gm_timers:          # an M's: see rt/sched/timers.pxi
+    gm_lock lock
+    gm_timer** heap             # lock: 4-ary heap by when
+    Py_ssize_t n                # lock
+    Py_ssize_t room             # lock
+    gm_i64 next_when            # lock / anyone: when of the first, INT64_MAX for none
+    uint32_t deliveries         # lock: interruptions so far
+    gm_tnode* fired             # lock: those that are to be delivered, in order
+    gm_tnode* fired_last
+    gm_u32 firing               # lock / anyone: batches that are on their way to the queues
+
+# A thread. Type-stable: once made its memory is an M for good, and is used anew when the thread has
+# gone, so that a late waker finds an M, if not the one that it meant.
 cdef struct gm_m:
     int64_t id
     uint64_t ident              # constant: the thread's id
@@ -283,6 +306,9 @@ cdef struct gm_m:
     bint yield_waiting          # owner: yielded was not empty then
     gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the owner
     gm_note note
+    gm_u32 sleeps               # owner / sysmon: it sees to its own timers
+    bint deep                   # owner (M0): its next sleep is on the breaker
+    gm_timers timers
     bint spinning               # owner
     bint blocked                # sched.lock: on midle
     gm_m* idle_prev             # sched.lock: midle
@@ -290,10 +316,9 @@ cdef struct gm_m:
     gm_m* pwait_next            # sched.lock: waiting for a P
     bint pwaiting               # sched.lock
     int64_t pwait_since         # sched.lock
-    gm_m* all_next              # GIL: allm
-    gm_m* all_prev
+    gm_m* all_next              # constant: allm, which only grows
+    gm_m* free_next             # sched.lock: sched.mfree
     gm_g* handoff               # owner: fresh G for the worker that is switched to next
-    gm_g* after                 # owner: G to go on with when a worker has ended
     gm_worker* starting         # owner: worker that g0 has just made
     gm_worker* idle_workers     # owner
     Py_ssize_t nidle
@@ -301,19 +326,22 @@ cdef struct gm_m:
     Py_ssize_t nidle_low        # owner: fewest idle since the last trim
     Py_ssize_t reap             # owner: idle workers that g0 is to end
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
-    int64_t housekeep_at        # owner: when a sleep ends to let surplus workers and dead Gs go
-    int64_t signal_at           # owner: when a sleep ends to look for signals (M0)
+    int64_t housekeep_at        # owner: when to let surplus workers and dead Gs go
+    int64_t look_at             # owner: when a sleep ends to look whether anything can ever run
+    bint looked                 # owner: it has, and nothing has run here since
+    int64_t look_again          # owner (M0): how long the next look may wait, threads being there
+    int64_t gil_since           # owner: when the scheduler last gave way to who waits for the GIL
     uint32_t next_floor         # owner: see FLOORS
     PyObject* g0                # owner: greenlet that starts workers; owned
     int debt                    # owner: see S4 in rt/sched/proc.pxi
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
-    bint alone                  # owner: parks as foreign threads do; see rt/life/mainthread.pxi
-    Py_ssize_t locks            # owner: lock_os_thread blocks that are open
+    bint keeps_off              # owner: parks without running others: foreign, or locked to one G
+    Py_ssize_t lock_depth       # owner: lock_os_thread blocks that are open
     gm_g* locked_g              # owner: who opened them
     gm_park* alone_park         # GIL: what m sleeps in, alone
-    bint orphan                 # owner: the process was forked while no goroutine ran on it
+    bint forked_idle            # owner: the process was forked while no goroutine ran on it
     PyObject* callback_home     # owner: greenlet on which done callbacks run now, or NULL
     uint64_t rng                # owner
     PyObject* ctx_snap          # owner: latest snapshot given to a spawned G
@@ -326,31 +354,13 @@ cdef struct gm_m:
     PyObject* g_self            # owned: its Goroutine
     gm_counters count           # used while no P is held
 
-cdef struct gm_timers:
-    gm_lock lock
-    gm_timer** heap             # lock: 4-ary heap by when
-    Py_ssize_t n
-    Py_ssize_t room
-    gm_i64 next_when            # lock / anyone: when of the first, INT64_MAX for none
-    uint32_t deliveries         # lock: interruptions so far
-    gm_tnode* fired             # lock: those that are to be delivered, in order
-    gm_tnode* fired_last
-
 cdef struct gm_sched:
     gm_lock lock
+    gm_u32 over                 # nothing of the runtime is to look at Python's memory any more
     gm_u32 exiting              # the interpreter exits: what lives is abandoned at the end
     uint32_t forking            # fork_lock: forks under way
     gm_batches runq             # lock: the global queue
-    gm_i64 runq_size            # lock / anyone, as a hint
-    gm_u64 runq_takes           # lock / the poller: how often something was taken
-    # the poller's, written by it alone; the role's release and acquire order them
-    uint64_t runq_seen          # runq_takes at runq_seen_at
-    int64_t runq_seen_at
-    bint runq_stalled
-    int64_t ticked_at           # when a P was last seen to have ticked
-    uint32_t rescue_most        # how many Gs the next visit to a stalled P takes
-    int idle_polls              # looks in a row that saw nothing queued
-    gm_i64 poll_every           # rescuer / poller: its time-out while watch is set
+    gm_batch* batch_spare       # lock: one kept for reuse
     gm_gfree* gfree             # lock: dead Gs that no P holds
     gm_gfree* gfree_spare       # lock: one batch kept for reuse
     int64_t gfree_low           # lock: smallest gfree_size since the last trim
@@ -366,13 +376,26 @@ cdef struct gm_sched:
     gm_u32 nprocs               # lock (gomaxprocs) / anyone
     gm_u32 nallp                # GIL and lock: Ps that exist, with the spares / anyone
     gm_u64 goid                 # fetch_add: next block of ids
-    gm_ptr poller               # gm_m*: the one sleeping M that watches timers and stalled Ps
-    gm_i64 poll_until           # poller / who adds a timer
-    gm_u32 watch                # 1: the poller looks for stalled Ps; see rt/sched/poll.pxi
+    gm_m* mfree                 # lock: dead Ms
     gm_u32 nm                   # worker threads that live
     gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
-    gm_u32 nm_active            # workers that hold a P
+    gm_u32 nblocked             # sysmon / anyone: workers that it has found in a system call
+    gm_u32 undelivered          # anyone: Ms' `fired` lists may hold something
+    gm_u32 frozen               # a bubble has the clock: sysmon leaves timers alone
     gm_u32 stopping             # shutdown under way: no new M
+
+cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
+    gm_note note
+    gm_u32 started              # anyone: its thread lives
+    gm_u32 watch                # 1: it looks at the queues every LOOK_NS
+    gm_i64 until                # it looks at the timers by then
+    # its own
+    int64_t ticked_at           # when a P was last seen to have ticked
+    uint64_t puts               # sched.runq.puts and takes at puts_at
+    uint64_t takes
+    int64_t puts_at
+    bint queue_stalled
+    int quiet                   # looks in a row that saw nothing to watch
 
 
 cdef class Goroutine:
@@ -387,7 +410,8 @@ cdef class Machine:
 
 
 cdef class Processor:
-    cdef gm_p* p                # owned
+    cdef gm_p* p                # owned, if detached; else one of allp
+    cdef bint owned
 
 
 cdef class WaitGroup:

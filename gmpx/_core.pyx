@@ -11,12 +11,13 @@ include "rt/platform/pyapi.pxi"       # CPython's and greenlet's C API
 
 # Global state. Fields: _core.pxd.
 cdef gm_sched sched
-cdef gm_timers timers
+cdef gm_sysmon sysmon
 cdef gm_lock fork_lock              # see rt/life/lifecycle.pxi
-cdef gm_p* allp[1024 + 8]           # Ps, never freed; [0, sched.nallp)
-cdef gm_m* allm = NULL              # sched.lock: every M
+cdef enum:
+    MOST_PS = 1024 + 10008          # gomaxprocs, and a spare for each M that may stand
+cdef gm_p* allp[MOST_PS]            # Ps, never freed; [0, sched.nallp)
+cdef gm_ptr allm                    # gm_m*: every M, dead ones too; grows under sched.lock
 cdef gm_u64 next_mid                # next M's id
-cdef list processors = []           # keeps the Processor objects of allp
 cdef gm_mu all_mu                   # guards all_gs (GIL build: the GIL)
 cdef gm_gq all_gs                   # live Gs through all_next; n counts them
 cdef gm_counters lost_counts        # sched.lock: counts of Ms that have ended
@@ -30,6 +31,7 @@ cdef enum:
     RANK_TIMERS = 1
     RANK_SCHED = 2
 
+cdef bint sigint_wanted = False     # GIL: shutdown has taken the handler away
 cdef bint bubble_on = False         # GIL: see rt/sched/bubble.pxi
 cdef int64_t bubble_now = 0         # GIL: its clock, or 0
 
@@ -39,8 +41,10 @@ include "rt/sched/gqueue.pxi"         # global queue, inbox
 include "rt/g/gfree.pxi"              # dead Gs for reuse
 include "rt/sched/timers.pxi"         # deadlines
 include "rt/sched/park.pxi"           # gopark, goready, wait queues
+include "rt/sched/policy.pxi"          # whom to wake, what to steal
 include "rt/sched/proc.pxi"           # schedule, find_runnable, steal_work
-include "rt/sched/poll.pxi"           # sleeping and waking Ms, stalled Ps
+include "rt/sched/sleep.pxi"           # sleeping and waking Ms
+include "rt/sched/sysmon.pxi"          # the thread that watches the others
 include "rt/sched/machine.pxi"        # Ms and Ps
 include "rt/g/context.pxi"            # contextvars
 include "rt/sched/worker.pxi"         # worker greenlets, g0

@@ -93,9 +93,11 @@ GM_INLINE int64_t gm_nanotime_coarse(void) { return gm_nanotime(); }
 
 /* ---- internal locks ------------------------------------------------------------------- */
 
-/* gm_lock guards the scheduler's own lists, for tens of nanoseconds, with or without the
- * GIL. Nobody takes the GIL, runs Python code or drops a reference while holding one. */
-#if PY_VERSION_HEX >= 0x030D0000 && !defined(GM_TSAN_HARNESS)
+/* gm_lock guards the scheduler's own lists, for tens of nanoseconds, with or without the GIL. Nobody
+ * takes the GIL, runs Python code or drops a reference while holding one, and waiting for one does
+ * not give the GIL up: what the GIL guards stays so across it (HACKING.md, "Locks"). CPython's
+ * PyMutex gives it up, so it serves where there is none to give up. */
+#if defined(Py_GIL_DISABLED) && !defined(GM_TSAN_HARNESS)
 typedef struct { PyMutex m; unsigned rank; } gm_lock;
 GM_INLINE int gm_lock_make(gm_lock *l) { memset(&l->m, 0, sizeof l->m); return 0; }
 #  define GM_LOCK(l) PyMutex_Lock(&(l)->m)

@@ -14,7 +14,6 @@ from gmpx._core cimport *
 include "rt/platform/capi.pxi"
 
 cdef gm_sched sched
-cdef gm_timers timers
 
 include "rt/platform/note.pxi"
 include "rt/sched/runq.pxi"
@@ -22,6 +21,10 @@ include "rt/sched/gqueue.pxi"
 include "rt/g/gfree.pxi"
 include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
 include "rt/sched/timers.pxi"
+
+
+cdef inline void wake_m(gm_m* m) noexcept nogil:
+    note_wakeup(&m.note)
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
@@ -215,7 +218,11 @@ cdef void* ring_body(void* arg) noexcept nogil:
             gm_lock_release(&sched.lock)
         else:
             victim = ps[rnd(t) % <uint32_t>n_threads]
-            if victim != t.p and runq_len(victim) > 0:
+            if rnd(t) % 4 == 0:                 # its own overflow, or a victim's
+                gm_lock_acquire(&sched.lock)
+                g = batches_get(overflow_of(victim), t.p, rnd(t) % GM_RUNQ_HALF + 1)
+                gm_lock_release(&sched.lock)
+            elif victim != t.p and runq_len(victim) > 0:
                 g = runq_steal(t.p, victim, rnd(t) % GM_RUNQ_HALF + 1, &taken)
         if g != NULL:
             take(t, g)
@@ -299,14 +306,14 @@ cdef void* inbox_owner(void* arg) noexcept nogil:
     q.n = 0
     await_start()
     while gm_load_u32_relaxed(&n_out) < n_items:
-        note_clear(&notes[0])
+        note_clear(&notes[0], NOTE_ASLEEP)
         if inbox_empty(&inbox):
             ns = STUCK_NS if rnd(t) % 4 else rnd(t) % 50000
             if note_sleep(&notes[0], ns, False) == 0 and ns == STUCK_NS:
                 t.bad += 1                      # a lost wake-up
                 return NULL
         else:
-            note_cancel(&notes[0])
+            note_cancel(&notes[0], NOTE_ASLEEP)
         inbox_drain(&inbox, &q)
         while True:
             g = gq_get(&q)
@@ -332,9 +339,9 @@ cdef void* note_player(void* arg) noexcept nogil:
     turn = t.id
     while turn < n_items:
         while gm_load_u32_relaxed(&ball) != turn:
-            note_clear(mine)
+            note_clear(mine, NOTE_ASLEEP)
             if gm_load_u32_relaxed(&ball) == turn:
-                note_cancel(mine)
+                note_cancel(mine, NOTE_ASLEEP)
                 break
             ns = STUCK_NS
             if rnd(t) % 3 == 0:
@@ -430,15 +437,15 @@ def init(double stuck):
     cdef int i
     STUCK_NS = <int64_t>(stuck * 1e9)
     memset(&sched, 0, sizeof(sched))
-    if gm_lock_init(&sched.lock, 1) < 0 or gm_lock_init(&timers.lock, 2) < 0 or (
-            gm_lock_init(&guard, 0) < 0):
+    if gm_lock_init(&sched.lock, 1) < 0 or gm_lock_init(&guard, 0) < 0:
         raise MemoryError()
     for i in range(2):
         if note_init(&notes[i]) < 0:
             raise MemoryError()
     for i in range(MAX_THREADS):
-        if note_init(&ms[i].note) < 0:
+        if note_init(&ms[i].note) < 0 or gm_lock_init(&ms[i].timers.lock, 2) < 0:
             raise MemoryError()
+        gm_store_i64_relaxed(&ms[i].timers.next_when, INT64_MAX)
         parks[i].timer.index = -1
 
 
@@ -466,9 +473,9 @@ def inbox_and_note(uint64_t seed, int threads, uint32_t count):
 def note(uint64_t seed, int threads, uint32_t count):
     prepare(threads, count)
     gm_store_u32_relaxed(&ball, 0)
-    note_clear(&notes[0])
+    note_clear(&notes[0], NOTE_ASLEEP)
     note_wakeup(&notes[0])
-    note_cancel(&notes[0])                      # signalled meanwhile
+    note_cancel(&notes[0], NOTE_ASLEEP)                      # signalled meanwhile
     if (left := posts_left()) is not None:
         return left
     with nogil:
@@ -482,7 +489,7 @@ def park(uint64_t seed, int threads, uint32_t count):
     gm_store_u32_relaxed(&receivers_left, RECEIVERS)
     with nogil:
         run(seed, threads, count, park_body, NULL, RECEIVERS)
-    if queues[0].first != NULL or queues[1].first != NULL or timers.n != 0:
+    if queues[0].first != NULL or queues[1].first != NULL or ms[0].timers.n + ms[1].timers.n != 0:
         return "a sudog or a timer is left over"
     print(f"  {gm_load_u32_relaxed(&n_timeouts)} time-outs")
     return verdict()
@@ -492,8 +499,8 @@ cdef str posts_left():
     # The semaphores must be empty once state is 1 and nobody sleeps (N2).
     cdef int i
     for i in range(2):
-        note_clear(&notes[i])
-        note_cancel(&notes[i])
+        note_clear(&notes[i], NOTE_ASLEEP)
+        note_cancel(&notes[i], NOTE_ASLEEP)
         if PyThread_acquire_lock(notes[i].sem, 0):      # NOWAIT_LOCK
             return f"note {i}: a post is left over"
     return None
@@ -542,6 +549,6 @@ def get():
 def get_global(Py_ssize_t most):
     cdef gm_g* g
     gm_lock_acquire(&sched.lock)
-    g = glob_runq_get(ps[0], most)
+    g = batches_get(overflow_of(ps[0]), ps[0], most if most > 0 else GM_RUNQ_HALF)
     gm_lock_release(&sched.lock)
     return None if g == NULL else index_of(g)

@@ -21,15 +21,16 @@ cdef inline gm_counters* counters(gm_m* m) noexcept nogil:
     return &m.count
 
 
-cdef void poll_wake_before(int64_t when) noexcept nogil:
+cdef void sysmon_timer(gm_m* m, int64_t when) noexcept nogil:
     pass                                        # the wakers look at the timers all the time
 
 
 cdef enum:
+    TIMER_SCOPE = 1
     TIMER_NODE = 2
 
 
-cdef void node_fire(gm_timer* t, int64_t now) noexcept nogil:
+cdef void node_fire(gm_timers* h, gm_timer* t, int64_t now) noexcept nogil:
     pass                                        # all timers here are time-outs of parks
 
 
@@ -63,9 +64,9 @@ cdef int park_once(thread_t* t) noexcept nogil:
     if timer_add(&pk.timer) < 0:
         return -1
     while True:
-        note_clear(&m.note)
+        note_clear(&m.note, NOTE_ASLEEP)
         if not inbox_empty(&m.inbox):
-            note_cancel(&m.note)
+            note_cancel(&m.note, NOTE_ASLEEP)
             break
         if note_sleep(&m.note, STUCK_NS, False) == 0:
             t.bad += 1                          # a lost wake-up: the timer must have fired
@@ -112,5 +113,5 @@ cdef void* park_body(void* arg) noexcept nogil:
                 goready(NULL, s.park.g, False)
             gm_lock_release(&guard)
         else:
-            timers_run(NULL, gm_nanotime())
+            timers_batch(&ms[rnd(t) % RECEIVERS], NULL, gm_nanotime())
     return NULL

@@ -64,7 +64,7 @@ BROKEN = {
         ["note:3"],
     ),
     # N3: the note is not cleared before the look for work.
-    "never_cleared": ("note", "gm_exchange_u32_seqcst(&n.state, 0)", "pass", ["inbox_and_note:3"]),
+    "never_cleared": ("note", "gm_exchange_u32_seqcst(&n.state, on)", "pass", ["inbox_and_note:3"]),
     # Q3: a push that is no compare-and-swap loses what another has pushed meanwhile.
     "inbox_store": (
         "gqueue",
@@ -80,7 +80,7 @@ BROKEN = {
         ["park:4"],
     ),
     # K1 for the timer: it fires at a park that has ended.
-    "word_blind": ("timers", "if park_win(t.park, t.word):", "if True:", ["park:4"]),
+    "word_blind": ("timers", "if not park_win(t.park, t.word):", "if False:", ["park:4"]),
     # Q3: newest first.
     "inbox_unreversed": (
         "gqueue",

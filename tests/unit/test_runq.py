@@ -1,5 +1,7 @@
 """A P's ring, one operation at a time: FIFO, overflow, stealing, conservation (R1-R5)."""
 
+import sysconfig
+
 import pytest
 
 import gmpx
@@ -8,6 +10,7 @@ from gmpx._core import Processor
 
 SLOTS = 256
 HALF = SLOTS // 2
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 @pytest.fixture
@@ -39,12 +42,8 @@ def drain(p):
     return list(iter(lambda: _core._runq_get(p), None))
 
 
-def drain_global():
-    p = Processor()
-    got = []
-    while (g := _core._glob_runq_get(p)) is not None:
-        got += [g, *drain(p)]
-    return got
+def drain_overflow(p):
+    return list(iter(lambda: _core._overflow_get(p), None))
 
 
 def fill(p, gs):
@@ -87,19 +86,19 @@ def test_order_holds_while_the_indices_wrap(make, rng):
     assert drain(p) == ring
 
 
-def test_a_full_ring_gives_its_older_half_and_the_new_one_to_the_global_queue(make):
+def test_a_full_ring_spills_its_older_half_and_the_new_one(make):
     p, gs = Processor(), make(SLOTS + 1)
     fill(p, gs)
-    assert len(p) == HALF and _core._glob_runq_len() == HALF + 1
-    assert drain_global() == gs[:HALF] + gs[SLOTS:]
+    assert len(p) + _core._glob_runq_len() == SLOTS + 1 and _core._overflow_len(p) == HALF + 1
     assert drain(p) == gs[HALF:SLOTS], "the younger half stays, in order"
+    assert drain_overflow(p) == gs[:HALF] + gs[SLOTS:]
 
 
 def test_overflow_again_and_again_loses_nothing(make):
     p, gs = Processor(), make(2000)
     fill(p, gs)
     assert len(p) + _core._glob_runq_len() == 2000
-    local, others = drain(p), drain_global()
+    local, others = drain(p), drain_overflow(p)
     assert sorted(g.id for g in local + others) == sorted(g.id for g in gs)
     assert local == sorted(local, key=gs.index), "FIFO within the ring"
 
@@ -160,7 +159,7 @@ def test_random_puts_gets_and_steals_conserve(make, rng):
     ps, gs = [Processor() for _ in range(4)], make(600)
     off = list(gs)
     on = [[] for _ in ps]
-    shared = []
+    shared = [[] for _ in range(4)]
     for _ in range(6000):
         i, j = rng.sample(range(4), 2)
         what = rng.random()
@@ -168,7 +167,7 @@ def test_random_puts_gets_and_steals_conserve(make, rng):
             g = off.pop()
             _core._runq_put(ps[i], g)
             if len(on[i]) == SLOTS:
-                shared += on[i][:HALF] + [g]
+                shared[0 if FREE_THREADED else i] += on[i][:HALF] + [g]
                 del on[i][:HALF]
             else:
                 on[i].append(g)
@@ -184,6 +183,7 @@ def test_random_puts_gets_and_steals_conserve(make, rng):
             on[i], on[j] = on[j][1:n], on[j][n:]
             if g is not None:
                 off.append(g)
-        assert [len(p) for p in ps] == [len(x) for x in on]
-    assert drain_global() == shared
+        spilled = [0 if FREE_THREADED else _core._overflow_len(p) for p in ps]
+        assert [len(p) - n for p, n in zip(ps, spilled)] == [len(x) for x in on]
     assert [drain(p) for p in ps] == on
+    assert [drain_overflow(p) for p in ps] == shared

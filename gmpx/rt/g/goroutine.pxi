@@ -187,27 +187,21 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
 
 cdef inline void newproc_publish(gm_m* m, gm_g* g) noexcept:
     # Puts a G from newproc1 at the tail of the queue, and sees to it that somebody comes.
+    if gm_unlikely(sigint_wanted):
+        sigint_again()
     if gm_likely(m.p != NULL):
         runq_put(m.p, g)
-        if GM_FREE_THREADED:
-            wake_p()
-        else:
-            poll_spawned()
+        policy_spawned(m)
     else:
         newproc_foreign(g)
 
 
 cdef void newproc_foreign(gm_g* g) noexcept:
-    # A foreign thread has no P: the global queue. Its Gs should not wait for the poller, since
-    # no M may be awake; on a GIL build two busy Ps are enough.
+    # A foreign thread has no P: the global queue.
     gm_lock_acquire(&sched.lock)
     glob_runq_put(g)
     gm_lock_release(&sched.lock)
-    if not GM_FREE_THREADED:
-        poll_spawned()
-        if gm_load_u32_relaxed(&sched.nprocs) > gm_load_u32_relaxed(&sched.npidle) + 1:
-            return
-    wake_p()
+    policy_queued()
 
 
 # ---- the end -------------------------------------------------------------------------------
@@ -270,7 +264,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         m.callback_home = home
         ext_finish(m, g)
         m.callback_home = NULL
-        if gm_unlikely(m.orphan):
+        if gm_unlikely(m.forked_idle):
             main_returned(none_ref())           # the child of a fork in a callback
     if refcnt(obj) == 1 and not gm_has_weakrefs(obj):
         g_recycle(m, g)

@@ -139,7 +139,7 @@ cdef class Spare:
         spares_running -= 1
         spares_busy.discard(self)
         spares_idle.append(self)
-        note_clear(&self.note)
+        note_clear(&self.note, NOTE_ASLEEP)
         with nogil:
             r = note_sleep(&self.note, SPARE_IDLE_NS, False)
         if self.call is None and self in spares_idle:

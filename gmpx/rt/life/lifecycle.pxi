@@ -59,9 +59,8 @@ def shutdown(timeout=None):
         sigint_restore()
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
-        gm_store_u32_seqcst(&sched.watch, 0)            # who watched has been stopped
         if anything_queued():                           # a foreign thread has spawned meanwhile
-            poll_arm()
+            sysmon_watch()
             wake_p()
 
 
@@ -106,7 +105,7 @@ cdef uint32_t ask_to_stop() noexcept:
     cdef uint32_t left = 0
     gm_mu_lock(&all_mu)
     gm_lock_acquire(&sched.lock)
-    other = allm
+    other = allm_first()
     while other != NULL:
         other.abandoned = False
         other = other.all_next
@@ -115,14 +114,14 @@ cdef uint32_t ask_to_stop() noexcept:
         if g.park != NULL and not (g.flags & GF_SYSTEM):
             g.park.m.abandoned = True
         g = g.all_next
-    other = allm
+    other = allm_first()
     while other != NULL:
         if other.kind == M_WORKER and other.abandoned:
             left += 1
         elif other.kind == M_WORKER:
             gm_store_u32_seqcst(&other.stop, 1)
             midle_remove(other)                         # nobody is to send it to work any more
-            note_wakeup(&other.note)                    # W5
+            wake_m(other)                               # W5
         other = other.all_next
     gm_lock_release(&sched.lock)
     gm_mu_unlock(&all_mu)
@@ -202,6 +201,7 @@ def _at_exit():
         pass                                # the user will not wait
     finally:
         tell_all()
+        gm_store_u32_seqcst(&sched.over, 1)
 
 
 cdef int interrupt_running() except -1:
@@ -213,7 +213,7 @@ cdef int interrupt_running() except -1:
     cdef int i
     cdef int n = 0
     gm_lock_acquire(&sched.lock)
-    m = allm
+    m = allm_first()
     while m != NULL and n < 64:
         if m.kind == M_WORKER and m.curg != NULL:
             idents[n] = m.ident
@@ -246,40 +246,52 @@ def _after_fork_parent():
 
 
 cdef void fork_child() noexcept nogil:
-    # In the child before any Python code runs there: other at-fork functions may drop or spawn
-    # goroutines. The locks, which threads of the parent may have held, and all that they guard.
+    # In the child before any Python code runs there: other at-fork functions may drop, spawn or
+    # wait for goroutines. The locks, which threads of the parent may have held, and all that they
+    # guard; and if this thread has the GIL, all that that guards.
+    global forked_gs
     cdef gm_m* m = gm_tls_m
     gm_lock_init(&sched.lock, RANK_SCHED)
-    gm_lock_init(&timers.lock, RANK_TIMERS)
     gm_lock_init(&fork_lock, RANK_FORK)
     sched.forking = 0
     sched_reset()
-    timers_forget()
-    allm_set(m)
+    sysmon_reset()
+    gm_barrier_init()
+    gm_store_ptr_release(&allm, m)
     if m != NULL:
-        m.all_next = m.all_prev = NULL
+        m.all_next = NULL
+        gm_lock_init(&m.timers.lock, RANK_TIMERS)
+        timers_forget(&m.timers)
     gm_store_u32_relaxed(&sched.stopping, 1)        # no M before _after_fork_child
+    forked_gs = False
+    if gm_load_u32_relaxed(&sched.nallp) > 0 and gm_has_gil():
+        # not nogil for Cython, which counts references there
+        (<void (*)(gm_m*) noexcept nogil>fork_gs)(m)
 
 
-cdef void timers_forget() noexcept nogil:
-    timers.heap = NULL                              # another thread may have been in realloc
-    timers.n = timers.room = 0              # _after_fork_child adds anew what goes on
-    timers.fired = timers.fired_last = NULL
-    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
+cdef bint forked_gs = False                 # fork_gs has been there
 
 
-def _after_fork_child():
-    """_after_fork_child()
-    Starts the runtime anew around the thread and the goroutine that forked."""
-    global allm, m0_machine, main_ident, gm_tls_m
-    cdef gm_m* m = gm_tls_m
+cdef void timers_forget(gm_timers* h) noexcept nogil:
+    h.heap = NULL                           # another thread may have been in realloc
+    h.n = h.room = 0                        # _after_fork_child adds anew what goes on
+    h.fired = h.fired_last = NULL
+    gm_store_u32_relaxed(&h.firing, 0)
+    gm_store_i64_seqcst(&h.next_when, INT64_MAX)
+
+
+cdef void fork_gs(gm_m* m) noexcept:
+    # In the child, GIL held, m its thread's M or NULL: no goroutine but the one that forked runs on,
+    # no timer is in a heap, no P is held but by m.
+    global forked_gs
+    cdef gm_g* me = m.curg if m != NULL else NULL
     cdef gm_g* g
     cdef gm_g* next
-    cdef gm_g* me = m.curg if m != NULL else NULL
+    cdef gm_tnode* node
     cdef PyObject* wg
     cdef uint32_t i
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
-    main_ident = PyThread_get_thread_ident()
+    forked_gs = True
     # Every other goroutine is dead, without its finally blocks.
     g = all_gs.head
     while g != NULL:
@@ -296,25 +308,62 @@ def _after_fork_child():
             gm_store_u32_release(&g.status, G_DEAD)
             # its reference stays with the queues and greenlets that are forgotten with it
         g = next
-    sched_reset()
-    timers_forget()
+    node = started_nodes
+    while node != NULL:                     # nodes_again adds those that go on
+        node.timer.index = TIMER_FORKED
+        node.on_fired = False
+        node.m = m
+        node = node.all_next
+    if me != NULL:
+        scopes_forked(me.park)
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
         p_reset(allp[i])
-    allm = NULL
+        if i < n:
+            pid_put(allp[i])
+    if m != NULL:
+        m_forked(m)
+
+
+cdef void m_forked(gm_m* m) noexcept nogil:
+    # Nothing is queued on it; it has a P, if it had one.
+    cdef bint had = m.p != NULL
+    m.p = NULL
+    m.nextp = NULL
+    m.readynext = NULL
+    memset(&m.ready, 0, sizeof(m.ready))
+    memset(&m.yielded, 0, sizeof(m.yielded))
+    gm_exchange_ptr_acqrel(&m.inbox, NULL)
+    m.blocked = m.pwaiting = m.spinning = m.yield_waiting = False
+    gm_store_u32_relaxed(&m.stop, 0)
+    m.handoff = NULL
+    if had:
+        acquire_p(m, pid_get())
+
+
+def _after_fork_child():
+    """_after_fork_child()
+    Starts the runtime anew around the thread and the goroutine that forked."""
+    global m0_machine, main_ident
+    cdef gm_m* m = gm_tls_m
+    cdef gm_g* me = m.curg if m != NULL else NULL
+    main_ident = PyThread_get_thread_ident()
+    breaker_forked()
+    if not forked_gs and gm_load_u32_relaxed(&sched.nallp) > 0:
+        fork_gs(m)
     m0_machine = NULL
     if m != NULL:
         adopt_m0(m, me)
+    gm_store_u32_relaxed(&sched.stopping, 0)
     if me != NULL:
         scopes_again(me.park)
-    nodes_again()
+    if started_nodes != NULL:
+        nodes_again(m if m != NULL else getm())
     spares_forget()
     quit_forked()
-    if n > 0:
-        gm_store_u32_relaxed(&sched.nprocs, 0)
-        procresize(n)
-    if m != NULL:
+    if m != NULL and m.p == NULL:
         gm_lock_acquire(&sched.lock)
-        acquire_p(m, pid_get())
+        m.nextp = pid_get()
+        m_awake(m)
         gm_lock_release(&sched.lock)
 
 
@@ -330,27 +379,15 @@ cdef void forget_park(gm_g* g) noexcept:
 
 cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     # The forking thread's M becomes M0, its current G goroutine 1.
-    global allm, m0_machine
-    cdef PyObject* root
+    global m0_machine
     m.kind = M_MAIN
     m.id = 0
-    m.alone = m.locks > 0
+    m.keeps_off = m.lock_depth > 0
     m.alone_park = NULL
-    m.p = NULL
-    m.nextp = NULL
-    m.readynext = NULL
-    memset(&m.ready, 0, sizeof(m.ready))
-    memset(&m.yielded, 0, sizeof(m.yielded))
-    gm_exchange_ptr_acqrel(&m.inbox, NULL)
-    m.blocked = m.pwaiting = m.spinning = m.yield_waiting = False
-    gm_store_u32_relaxed(&m.stop, 0)
-    m.all_next = m.all_prev = NULL
-    allm = m
-    m.handoff = m.after = NULL
     m0_machine = m.obj
     incref(m.obj)
     if me == NULL:
-        m.orphan = True
+        m.forked_idle = True
         return 0
     m.g_main = me
     m.g_self = OBJ(me)

@@ -2,20 +2,20 @@
 #
 # run_on_main queues a fresh G on M0 itself, through its inbox, as if it had started there.
 #
-# lock_os_thread. While m.locks > 0 only m.locked_g's goroutine runs on m. When that parks, m gives
-# its P away with what is queued there and sleeps on its note, as a foreign thread does (m.alone
+# lock_os_thread. While m.lock_depth > 0 only m.locked_g's goroutine runs on m. When that parks, m gives
+# its P away with what is queued there and sleeps on its note, as a foreign thread does (m.keeps_off
 # says so to gopark). Goroutines that have started on m wait in m.ready meanwhile: they are bound to
 # its thread.
 #
 # Invariants
-#   U1  m.locks, m.locked_g and m.alone: the owner. locked_g is the G that entered; while it lives
+#   U1  m.lock_depth, m.locked_g and m.keeps_off: the owner. locked_g is the G that entered; while it lives
 #       nobody else runs on m but main after an interrupt (U3).
 #   U2  m.alone_park is set while m sleeps so, under the GIL: V1 looks at it. Its timer's when is
 #       the deadline, which is in no heap.
 #   U3  Ctrl-C must reach the main goroutine whatever holds M0: for the rest of such a park M0
 #       runs whoever is ready.
-#   U4  There are Ps and threads enough: each locked worker M allows one more of both.
-#   No wake-up is lost: note_clear, then the look at inbox and word, then sleep (N3).
+#   U4  There are threads enough: each locked worker M allows one more (policy_more_ms).
+#   No wake-up is lost: m_sleep_begin, then the look at inbox and word, then sleep (W2).
 
 
 def run_on_main(fn, /, *args, **kwargs):
@@ -55,7 +55,7 @@ def run_on_main(fn, /, *args, **kwargs):
     fn = args = kwargs = packed = None
     m0 = (<Machine>m0_machine).m
     inbox_push(&m0.inbox, g)
-    note_wakeup(&m0.note)
+    wake_m(m0)
     try:
         handle.join()
     except BaseException:
@@ -89,14 +89,14 @@ cdef class lock_os_thread:
         cdef gm_g* g = getg(m)
         if self.holder is not None and (self.m != m or &self.holder.g != g):
             raise RuntimeError("lock_os_thread: entered by another goroutine already")
-        if m.locks == 0 and m.kind == M_WORKER:
-            more_threads()
+        if m.lock_depth == 0 and m.kind == M_WORKER:
+            gm_fetch_add_u32_seqcst(&sched.nlocked, 1)      # U4
         self.m = m
         self.holder = <Goroutine>OBJ(g)
         self.depth += 1
-        m.locks += 1
+        m.lock_depth += 1
         m.locked_g = g
-        m.alone = True
+        m.keeps_off = True
         return None
 
     def __exit__(self, *exc):
@@ -117,26 +117,13 @@ cdef class lock_os_thread:
 
 
 cdef void unlock_thread(gm_m* m, Py_ssize_t depth) noexcept:
-    m.locks -= depth
-    if m.locks > 0:
+    m.lock_depth -= depth
+    if m.lock_depth > 0:
         return
     m.locked_g = NULL
-    m.alone = m.kind == M_FOREIGN
+    m.keeps_off = m.kind == M_FOREIGN
     if m.kind == M_WORKER:
         gm_fetch_add_u32_seqcst(&sched.nlocked, <uint32_t>-1)
-
-
-cdef int more_threads() except -1:
-    # U4
-    cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nlocked, 1) + 1
-    try:
-        while gm_load_u32_relaxed(&sched.nallp) < (
-                gm_load_u32_relaxed(&sched.nprocs) + 1 + SPARES + n):
-            new_p()
-    except BaseException:
-        gm_fetch_add_u32_seqcst(&sched.nlocked, <uint32_t>-1)
-        raise
-    return 0
 
 
 # ---- parking alone -------------------------------------------------------------------------
@@ -149,38 +136,35 @@ cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # g is m.locked_g, its park armed. Returns WAKE_*, or ALONE_NOT.
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts
-    cdef int64_t left, now
-    cdef int r = 1
+    cdef int64_t due
+    cdef int r
     m.curg = NULL
-    if gm_load_i64_seqcst(&timers.next_when) != INT64_MAX:
-        attend_or_tell()
     pk.timer.when = deadline                                # U2
     m.alone_park = pk
+    m.looked = False
+    m.look_again = 0
     ts = PyEval_SaveThread()
     hand_off_p(m)
     while True:
-        note_clear(&m.note)
+        m_sleep_begin(m)
         if alone_ready(m, g):
-            note_cancel(&m.note)
+            m_sleep_cancel(m)
             break
-        left = -1
-        now = gm_nanotime()
-        if deadline >= 0:
-            left = max(deadline - now, 0)
-            if left == 0:
-                if park_win(pk, armed_word(pk)):
-                    note_cancel(&m.note)
-                    pk.reason = WAKE_TIMEOUT
-                    break
-                deadline = left = -1                        # a waker has won: its push comes
-        if m.kind == M_MAIN:
-            left = SIGNAL_NS if left < 0 else min(left, SIGNAL_NS)
-        r = note_sleep(&m.note, left, m.kind == M_MAIN)
-        if m.kind == M_MAIN and r <= 0:
+        if deadline >= 0 and gm_nanotime() >= deadline:
+            if park_win(pk, armed_word(pk)):
+                m_sleep_cancel(m)
+                pk.reason = WAKE_TIMEOUT
+                break
+            deadline = NO_DEADLINE                          # a waker has won: its push comes
+        m_dozes(m)
+        due = min(sleep_until(m, gm_nanotime()), deadline if deadline >= 0 else INT64_MAX)
+        r = m_sleep(m, due)
+        m_wakes(m)
+        if gm_load_i64_relaxed(&m.timers.next_when) <= gm_nanotime():
+            timers_batch(m, m, gm_nanotime())
+        if r <= 0 or m.deep or gm_load_u32_seqcst(&sched.undelivered):
             PyEval_RestoreThread(ts)
-            check_signals(m)
-            if r == 0 and m.interrupt == NULL:
-                deadlock_look(m)
+            alone_looks(m, g)
             if m.interrupt != NULL and g != m.g_main:
                 m.alone_park = NULL
                 pk.timer.when = -1
@@ -190,16 +174,25 @@ cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     await_p(m)
     gm_rank_none()
     PyEval_RestoreThread(ts)
+    if m.deep:
+        m_deep_end(m)
     m.alone_park = NULL
     execute(m, g)
     return pk.reason
 
 
-cdef void attend_or_tell() noexcept:
-    try:
-        timers_attend()
-    except BaseException as e:
-        unraisable(e)
+cdef void alone_looks(gm_m* m, gm_g* g) noexcept:
+    # A sleep in park_alone has ended by itself, by a signal or for timers that have fired.
+    cdef int64_t now = gm_nanotime()
+    if m.deep:
+        m_deep_end(m)
+    if m.kind == M_MAIN:
+        check_signals(m)
+    if gm_load_u32_relaxed(&sched.undelivered):
+        timers_deliver(m)
+    if now >= m.look_at and m.interrupt == NULL:
+        m.looked = True
+        look_for_life(m)
 
 
 cdef void take_p(gm_m* m) noexcept:
@@ -240,20 +233,14 @@ cdef void hand_off_p(gm_m* m) noexcept nogil:
     # Go's handoffp: what is queued on m's P goes to whoever comes.
     if m.p == NULL:
         return
-    gm_lock_acquire(&sched.lock)
-    runq_drain(m.p)
-    release_p(m)
-    gm_lock_release(&sched.lock)
     spin_end(m)
-    if gm_load_i64_relaxed(&sched.runq_size) > 0:
-        wake_p()
-    poll_pass_on(m)
+    m_gives_up_p(m)
 
 
 cdef void yield_alone(gm_m* m) noexcept:
     # gosched: the fresh ones that wait may run elsewhere.
     cdef PyThreadState* ts = PyEval_SaveThread()
-    if m.p != NULL and runq_len(m.p) > 0:
+    if m.p != NULL and fresh_len(m.p) > 0:
         hand_off_p(m)
     gm_osyield()
     if m.p == NULL:

@@ -97,7 +97,64 @@ cdef void check_signals(gm_m* m) noexcept:
         interrupt_main(m)
 
 
-cdef bint sigint_wanted = False             # GIL: shutdown has taken the handler away
+# ---- a sleep that a signal ends ------------------------------------------------------------
+#
+# A signal that lands between M0's last look and its semaphore's system call, or on another thread,
+# does not interrupt its wait. So a sleep of M0 ends after LOOK_AFTER_NS for a look at signals. If
+# that finds nothing either, the next one is deep: on the breaker, to which CPython's C signal handler
+# writes (signal.set_wakeup_fd), whatever thread it runs on. With the descriptor set, and the GIL
+# held, M0 looks at the signals once more, then sleeps: one that came before is seen by that look,
+# one that comes later finds the descriptor (W6). What the program's own wake-up descriptor should
+# have got goes on to it.
+
+cdef bint breaker_armed = False             # GIL: signals go to the breaker
+
+
+cdef bint m_deep_begin(gm_m* m) noexcept:
+    # M0, GIL held. False: there is no such sleep here.
+    global gm_break_user, breaker_armed
+    import signal
+    if gm_break_open() < 0:
+        return False
+    try:
+        gm_break_user = signal.set_wakeup_fd(gm_break_fd[1], warn_on_full_buffer=False)
+    except BaseException:
+        return False                        # not the interpreter's main thread; or it goes down
+    m.deep = breaker_armed = True
+    return True
+
+
+cdef void m_deep_end(gm_m* m) noexcept:
+    m.deep = False
+    breaker_disarm()
+    gm_break_drain()
+
+
+cdef void breaker_disarm() noexcept:
+    global gm_break_user, breaker_armed
+    import signal
+    breaker_armed = False
+    try:
+        signal.set_wakeup_fd(gm_break_user, warn_on_full_buffer=False)
+    except BaseException as e:
+        unraisable(e)
+
+
+cdef void breaker_forked() noexcept:
+    # In a fork's child, whose main thread this is: the pipe is the parent's.
+    if breaker_armed:
+        breaker_disarm()
+    gm_break_forget()
+
+
+cdef void main_looks_again() noexcept nogil:
+    # A thread has parked for good, or ended: M0, which may sleep deep, is to look whether anything
+    # can still run (rt/observe/dump.pxi).
+    cdef gm_m* m = allm_first()
+    while m != NULL:
+        if m.kind == M_MAIN and m.blocked:
+            wake_m(m)
+        m = m.all_next
 
 
 cdef int sigint_install() except -1:

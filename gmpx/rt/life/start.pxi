@@ -3,7 +3,8 @@
 cdef void sched_reset() noexcept nogil:
     # Nothing runs, nothing is queued, nobody sleeps. The lock and the id counter stay.
     memset(&sched.runq, 0, sizeof(sched.runq))
-    gm_store_i64_relaxed(&sched.runq_size, 0)
+    sched.batch_spare = NULL
+    sched.mfree = NULL
     sched.gfree = sched.gfree_spare = NULL
     sched.gfree_low = 0
     gm_store_i64_relaxed(&sched.gfree_size, 0)
@@ -14,22 +15,27 @@ cdef void sched_reset() noexcept nogil:
     gm_store_u32_relaxed(&sched.nmidle, 0)
     gm_store_u32_relaxed(&sched.npwait, 0)
     gm_store_u32_relaxed(&sched.nmspinning, 0)
-    gm_store_u32_relaxed(&sched.watch, 0)
     gm_store_u32_relaxed(&sched.nm, 0)
     gm_store_u32_relaxed(&sched.nlocked, 0)
     gm_store_u32_relaxed(&sched.stopping, 0)
     gm_store_u32_relaxed(&sched.exiting, 0)
-    gm_store_ptr_relaxed(&sched.poller, NULL)
-    gm_store_i64_relaxed(&sched.poll_until, 0)
-    gm_store_i64_relaxed(&sched.poll_every, POLL_NS)
-    sched.rescue_most = 1
-    sched.idle_polls = 0
-    sched.runq_stalled = False
+    gm_store_u32_relaxed(&sched.nblocked, 0)
+    gm_store_u32_relaxed(&sched.undelivered, 0)
+    gm_store_u32_relaxed(&sched.over, 0)
+
+
+cdef int sysmon_reset() noexcept nogil:
+    # It has no thread and nothing to do.
+    memset(&sysmon, 0, sizeof(sysmon))
+    gm_store_i64_relaxed(&sysmon.until, INT64_MAX)
+    return note_init(&sysmon.note)
 
 
 cdef void p_reset(gm_p* p) noexcept nogil:
-    gm_store_u32_relaxed(&p.status, P_DEAD)
+    gm_store_u32_relaxed(&p.status, P_SPARE)
     gm_store_ptr_relaxed(&p.m, NULL)
+    memset(&p.spill, 0, sizeof(p.spill))
+    p.seen_at = 0
     p.link = NULL
     gm_store_u32_relaxed(&p.runq_head, 0)
     gm_store_u32_relaxed(&p.runq_tail, 0)
@@ -56,12 +62,13 @@ cdef int start() except -1:
         raise ImportError("gmpx was built wrong: Goroutine's layout is not GoroutineHead's")
     (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
-    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&timers.lock, RANK_TIMERS) < 0 or (
-            gm_lock_init(&fork_lock, RANK_FORK) < 0):
+    gm_gil_init()
+    gm_barrier_init()
+    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&fork_lock, RANK_FORK) < 0 or (
+            sysmon_reset() < 0):
         raise MemoryError()
     gm_store_u64_relaxed(&next_mid, 1)
     gm_store_u64_relaxed(&sched.goid, 2)            # main is 1
-    gm_store_i64_seqcst(&timers.next_when, INT64_MAX)
     sched_reset()
     empty_tuple = <PyObject*>()
     incref(empty_tuple)

@@ -53,7 +53,7 @@ cdef gm_m* m_of_new_thread() except NULL:
     m.g_self = <PyObject*>g
     m.g_main = &g.g
     m.curg = &g.g
-    m.alone = not main
+    m.keeps_off = not main
     g.g.flags = GF_SYSTEM
     g.g.park = obj.park
     g.g.goid = 1 if main else gm_fetch_add_u64_relaxed(&sched.goid, 1)
@@ -67,7 +67,8 @@ cdef gm_m* m_of_new_thread() except NULL:
     m.g0 = own(g0)
     m.g_main.park.home = own(root)          # kept: it lives as long as the thread
     gm_lock_acquire(&sched.lock)
-    acquire_p(m, pid_get() if sched.pidle != NULL else spare_p())
+    m.nextp = pid_get() if sched.pidle != NULL else spare_p()
+    m_awake(m)                              # none for want of memory: it waits for one (find_work)
     gm_lock_release(&sched.lock)
     sigint_install()
     return m
@@ -134,6 +135,7 @@ cdef bint m_end(gm_m* m) noexcept:
     xdecref(m.ctx_snap)
     m.ctx_snap = NULL
     m_free(m)
+    main_looks_again()
     return True
 
 

@@ -7,9 +7,10 @@
 # and has no Python state while it waits, then calls gmpx.dump. It is made at a process's first
 # contact with the runtime, unless SIGQUIT is in use already.
 #
-# Deadlock. M0 looks when its sleep ends to look for signals, so at most SIGNAL_NS after the last
-# goroutine has parked; there is no poll besides that one. It is one if the main goroutine is
-# parked and nothing can end its wait or another's:
+# Deadlock. M0 looks when it has slept for LOOK_AFTER_NS, and then sleeps for good, if there is no
+# thread that the runtime does not know: while one lives it looks again after twice the time each.
+# Other Ms, and foreign threads, that have slept for so long or end wake M0 to look anew. It is a
+# deadlock if the main goroutine is parked and nothing can end its wait or another's:
 #   V1  every M of the runtime sleeps, with nothing in its inbox or queues; nothing is queued
 #       anywhere; no timer is pending or about to be delivered (an M that is kept to one goroutine:
 #       that one is parked without a time-out, and the others there cannot run);
@@ -34,7 +35,6 @@ cdef extern from "Python.h":
 
 cdef bint quit_tried = False
 cdef bint quit_thread_runs = False
-cdef int64_t deadlock_at = 0                # when to look again, after a look that found life
 
 
 class DeadlockError(RuntimeError):
@@ -142,25 +142,48 @@ cdef void quit_forked() noexcept:
 
 # ---- deadlock ------------------------------------------------------------------------------
 
-cdef void deadlock_look(gm_m* m) noexcept:
-    # M0 in the scheduler, GIL held, having found nothing to run.
-    global deadlock_at
-    cdef int64_t now
-    if timers.n > 0 or (
-            gm_load_u32_relaxed(&m.g_main.status) != G_WAITING and m.alone_park == NULL):
+cdef enum:
+    LOOK_AGAIN_NS = 1000000000              # threads live that may yet wake somebody
+
+
+cdef void look_for_life(gm_m* m) noexcept:
+    # m has slept for LOOK_AFTER_NS; GIL held.
+    if m.kind != M_MAIN:
+        main_looks_again()
         return
-    if timers.fired != NULL or not runtime_asleep(m):
-        return
-    now = gm_nanotime()
-    if now < deadlock_at:
-        return
+    m.look_again = max(2 * m.look_again, LOOK_AGAIN_NS) if deadlock_look(m) else 0
+    if m.interrupt == NULL:
+        m_deep_begin(m)
+
+
+cdef bint deadlock_look(gm_m* m) noexcept:
+    # M0 in the scheduler, GIL held, having found nothing to run. True: there is life that may end
+    # without a word to the runtime, so look again.
+    if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING and m.alone_park == NULL:
+        return False
+    if not runtime_asleep(m):
+        return True
+    if any_timer():
+        return False                        # an M will run, and sleep again
     try:
-        if foreign_life() or signal_life() or native_life():
-            deadlock_at = now + 10 * SIGNAL_NS      # these looks cost more
-            return
+        if signal_life():
+            return False
+        if foreign_life() or native_life():
+            return True
         raise_deadlock(m)
     except BaseException as e:
         unraisable(e)
+    return False
+
+
+cdef bint any_timer() noexcept nogil:
+    # V1. Those that are just firing count (T5).
+    cdef gm_m* m = allm_first()
+    while m != NULL:
+        if timers_pending(&m.timers):
+            return True
+        m = m.all_next
+    return False
 
 
 cdef bint runtime_asleep(gm_m* m) noexcept:
@@ -175,7 +198,7 @@ cdef bint runtime_asleep(gm_m* m) noexcept:
     elif m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
         return False
     gm_lock_acquire(&sched.lock)
-    other = allm
+    other = allm_first()
     while other != NULL and asleep:
         if other.kind == M_WORKER:
             if not inbox_empty(&other.inbox):
@@ -199,13 +222,19 @@ cdef bint foreign_life() noexcept:
     return False
 
 
+cdef gm_m* m_of_state(void* ts) noexcept nogil:
+    # The M of the thread with that state, or NULL. sched.lock held.
+    cdef gm_m* m = allm_first()
+    while m != NULL and m.ts != ts:
+        m = m.all_next
+    return m
+
+
 cdef bint thread_lives(void* ts) noexcept:
     cdef gm_m* m
     cdef bint lives = not spare_is_idle(ts)
     gm_lock_acquire(&sched.lock)
-    m = allm
-    while m != NULL and m.ts != ts:
-        m = m.all_next
+    m = m_of_state(ts)
     if m != NULL and m.kind != M_FOREIGN:
         lives = False                       # V1 has looked at it
     elif lives and m != NULL and inbox_empty(&m.inbox):
@@ -217,7 +246,7 @@ cdef bint thread_lives(void* ts) noexcept:
 cdef bint native_life() except -1:
     # V4. A C library's thread has a Python state only while it calls.
     cdef void* ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main())
-    cdef Py_ssize_t known = 1 if quit_thread_runs else 0
+    cdef Py_ssize_t known = (1 if quit_thread_runs else 0) + gm_load_u32_relaxed(&sysmon.started)
     import os
     while ts != NULL:
         known += 1

@@ -67,7 +67,23 @@ def _glob_runq_get(Processor p not None, Py_ssize_t most=0):
 
 def _glob_runq_len():
     """_glob_runq_len()"""
-    return gm_load_i64_relaxed(&sched.runq_size)
+    return gm_load_i64_relaxed(&sched.runq.size)
+
+
+def _overflow_len(Processor p not None):
+    """_overflow_len(p)
+    How many lie where p's ring overflows to: its spill, or the global queue."""
+    return gm_load_i64_relaxed(&overflow_of(p.p).size)
+
+
+def _overflow_get(Processor p not None):
+    """_overflow_get(p)
+    The oldest there, or None."""
+    cdef gm_g* g
+    gm_lock_acquire(&sched.lock)
+    g = batches_get(overflow_of(p.p), p.p, 1)
+    gm_lock_release(&sched.lock)
+    return goroutine_or_none(g)
 
 
 def _gfree_put(Processor p not None):
@@ -106,7 +122,7 @@ def _processors():
     """_processors()
     Every P there is, spares included, by id."""
     getm()
-    return list(processors)
+    return [processor_of(allp[i]) for i in range(gm_load_u32_acquire(&sched.nallp))]
 
 
 def _machines():
@@ -120,7 +136,7 @@ def _machines():
     found = [None] * <Py_ssize_t>gm_load_u64_relaxed(&next_mid)
     i = 0
     gm_lock_acquire(&sched.lock)
-    m = allm
+    m = allm_first()
     while m != NULL and i < len(found):
         if m.obj != NULL and m.kind != M_FOREIGN:
             incref(m.obj)
@@ -135,7 +151,29 @@ def _machines():
 def _n_timers():
     """_n_timers()
     How many timers are pending."""
-    return timers.n
+    cdef gm_m* m = allm_first()
+    cdef Py_ssize_t n = 0
+    while m != NULL:
+        n += m.timers.n
+        m = m.all_next
+    return n
+
+
+_HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_sleep": HOOK_SYSMON_SLEEP,
+              "ready_pushed": HOOK_READY_PUSHED, "firing": HOOK_FIRING}
+
+
+def _hook(name, int state):
+    """_hook(name, state)
+    Debug builds: arms (1) the named point, or lets the thread that stands there go (0). Whether this
+    is a debug build. See rt/platform/hooks.h."""
+    return gm_hook_set(_HOOKS[name], state)
+
+
+def _hook_reached(name):
+    """_hook_reached(name)
+    Whether a thread stands at the point."""
+    return gm_hook_get(_HOOKS[name]) == 2
 
 
 def _n_callbacks(Goroutine g not None):

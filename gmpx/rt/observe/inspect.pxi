@@ -115,14 +115,17 @@ cdef class Processor:
     """A P: the right to run goroutines, with a ring of runnable ones."""
 
     def __cinit__(self):
-        self.p = <gm_p*>calloc(1, sizeof(gm_p))
+        self.p = <gm_p*>calloc(1, sizeof(gm_p))     # detached: see processor_of
         if self.p == NULL:
             raise MemoryError()
-        self.p.obj = <PyObject*>self
-        gm_store_u32_relaxed(&self.p.status, P_DEAD)
+        gm_store_u32_relaxed(&self.p.status, P_SPARE)
+        self.owned = True
 
     def __dealloc__(self):
-        free(self.p)
+        if self.owned:
+            while batches_pop(&self.p.spill) != NULL:
+                pass
+            free(self.p)
 
     @property
     def id(self):
@@ -150,13 +153,29 @@ cdef class Processor:
         return gm_load_u64_relaxed(&self.p.sched_tick)
 
     def __len__(self):
-        return runq_len(self.p)
+        return fresh_len(self.p)
 
     def __bool__(self):
         return True
 
     def __repr__(self):
         return f"<Processor {self.id} {self.status} queued={len(self)}>"
+
+
+cdef list processors = []                   # owned: those that somebody has asked for
+
+
+cdef Processor processor_of(gm_p* p):
+    cdef Processor found
+    if p.obj != NULL:
+        return <Processor><object>p.obj
+    found = Processor.__new__(Processor)
+    free(found.p)
+    found.p = p
+    found.owned = False
+    processors.append(found)
+    p.obj = <PyObject*>found
+    return found
 
 
 cdef dict count_dict(gm_counters* c):
@@ -201,21 +220,21 @@ def stats():
         counters_add(&sum, &allp[i].count)
         one = count_dict(&allp[i].count)
         one["id"] = allp[i].id
-        one["queued"] = runq_len(allp[i])
+        one["queued"] = fresh_len(allp[i])
         one["sched_tick"] = gm_load_u64_relaxed(&allp[i].sched_tick)
-        queued += runq_len(allp[i])
+        queued += fresh_len(allp[i])
         per_p.append(one)
     gm_lock_acquire(&sched.lock)
     counters_add(&sum, &lost_counts)
-    m = allm
+    m = allm_first()
     while m != NULL:
         counters_add(&sum, &m.count)
-        if m.kind != M_FOREIGN:
+        if m.kind == M_MAIN or m.kind == M_WORKER:
             ms += 1
         m = m.all_next
     gm_lock_release(&sched.lock)
     found = count_dict(&sum)
-    found["global_queue"] = gm_load_i64_relaxed(&sched.runq_size)
+    found["global_queue"] = gm_load_i64_relaxed(&sched.runq.size)
     found["queued"] = queued + found["global_queue"]
     found["goroutines"] = all_gs.n
     found["machines"] = ms

@@ -26,6 +26,7 @@ cdef extern from "atomics.h" nogil:
     int64_t gm_load_i64_seqcst(gm_i64*)
     void gm_store_i64_relaxed(gm_i64*, int64_t)
     void gm_store_i64_seqcst(gm_i64*, int64_t)
+    void gm_store_i64_release(gm_i64*, int64_t)
     int64_t gm_fetch_add_i64_relaxed(gm_i64*, int64_t)
     void* gm_load_ptr_relaxed(gm_ptr*)
     void* gm_load_ptr_acquire(gm_ptr*)
@@ -35,6 +36,8 @@ cdef extern from "atomics.h" nogil:
     void* gm_exchange_ptr_acqrel(gm_ptr*, void*)
     bint gm_cas_ptr_seqcst(gm_ptr*, void*, void*)
     void gm_fence_seqcst()
+    bint gm_cas_i64_seqcst(gm_i64*, int64_t, int64_t)
+    uint64_t gm_load_u64_seqcst(gm_u64*)
     void gm_pause()
 
 cdef extern from "pycompat.h" nogil:
@@ -51,6 +54,21 @@ cdef extern from "pycompat.h" nogil:
     void gm_rank_none()
     void gm_mu_lock(gm_mu*)
     void gm_mu_unlock(gm_mu*)
+
+cdef extern from "rt/platform/hooks.h" nogil:
+    enum: HOOK_STOP_M
+    enum: HOOK_SYSMON_SLEEP
+    enum: HOOK_READY_PUSHED
+    enum: HOOK_FIRING
+    enum: HOOKS
+    void hook_point "gm_hook_point"(int)
+    bint gm_hook_set(int, unsigned int)
+    unsigned int gm_hook_get(int)
+
+cdef extern from "rt/platform/barrier.h" nogil:
+    void gm_barrier_init()
+    void gm_barrier_light()
+    void gm_barrier_heavy()
 
 cdef extern from "pythread.h" nogil:
     ctypedef int PyLockStatus

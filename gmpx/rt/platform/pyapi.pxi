@@ -10,6 +10,13 @@ cdef extern from *:
         void (*tp_free)(void*) noexcept
         int (*tp_traverse)(PyObject*, visitproc, void*) noexcept
 
+cdef extern from "rt/platform/gil.h" nogil:
+    enum: GM_GIL_FREE
+    enum: GM_GIL_HELD
+    void gm_gil_init()
+    int gm_gil_sample(void*)
+    bint gm_has_gil "PyGILState_Check"()
+
 cdef extern from "pycompat.h":
     void gm_reset_recursion() noexcept
     void gm_new_reference(PyObject*) noexcept

@@ -36,7 +36,6 @@ def _bubble_enter(seed):
     Begins a bubble. seed: an int, or None for the order of coming."""
     global bubble_on, bubble_now, bubble_seeded, bubble_threads, bubble_turns
     cdef gm_m* m = getm()
-    cdef Py_ssize_t i
     if m.kind != M_MAIN or getg(m) != m.g_main:
         raise RuntimeError("a bubble belongs to the main goroutine")
     if bubble_on:
@@ -51,13 +50,9 @@ def _bubble_enter(seed):
         bubble_on = True
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
-        gm_store_u32_seqcst(&sched.watch, 0)
-    gm_lock_acquire(&timers.lock)
-    for i in range(timers.n):
-        timers.heap[i].when += FAR_NS
-    timers_note_first()
+    gm_store_u32_seqcst(&sched.frozen, 1)
     bubble_now = gm_nanotime()
-    gm_lock_release(&timers.lock)
+    heaps_shift(True, 0)
     bubble_seeded = seed is not None
     bubble_turns = 0
     m.rng = mix_seed(<uint64_t>((seed or 0) & 0xffffffffffffffff))
@@ -69,32 +64,64 @@ def _bubble_leave():
     Ends it. What still lives goes on by the clock of the world."""
     global bubble_on, bubble_now
     cdef gm_m* m = getm()
-    cdef int64_t ahead
-    cdef Py_ssize_t i
     if not bubble_on:
         return
     if m.kind != M_MAIN or getg(m) != m.g_main:
         raise RuntimeError("a bubble belongs to the main goroutine")
-    gm_lock_acquire(&timers.lock)
-    ahead = bubble_now - gm_nanotime()
-    for i in range(timers.n):
-        timers.heap[i].when -= FAR_NS if timers.heap[i].when >= FAR_NS else ahead
-    i = timers.n // 4 + 1
-    while i > 0:                                # T2 anew
-        i -= 1
-        if i < timers.n:
-            timer_down(timers.heap[i], i)
+    heaps_shift(False, bubble_now - gm_nanotime())
     bubble_now = 0
-    timers_note_first()
-    gm_lock_release(&timers.lock)
     bubble_on = False
+    gm_store_u32_seqcst(&sched.frozen, 0)
     wake_all(m, &bubble_waiters)
     m.rng = <uint64_t>gm_nanotime() | 1
+    sysmon_wake()                               # for timers that it has left alone
     if anything_queued():
-        poll_arm()
-        wake_p()
-    if timers.n > 0:
-        timers_attend()
+        policy_queued()
+
+
+cdef void heaps_shift(bint entering, int64_t ahead) noexcept nogil:
+    # J2. ahead: by how much the bubble's clock is before the world's, on the way out.
+    cdef gm_m* m = allm_first()
+    cdef gm_timers* h
+    cdef gm_timer* t
+    cdef Py_ssize_t i
+    while m != NULL:
+        h = &m.timers
+        gm_lock_acquire(&h.lock)
+        for i in range(h.n):
+            t = h.heap[i]
+            if entering:
+                t.when += FAR_NS
+            else:
+                t.when -= FAR_NS if t.when >= FAR_NS else ahead
+        i = h.n // 4 + 1
+        while i > 0:                            # T2 anew
+            i -= 1
+            if i < h.n:
+                timer_down(h, h.heap[i], i)
+        timers_note_first(h)
+        gm_lock_release(&h.lock)
+        m = m.all_next
+
+
+cdef int64_t heaps_first() noexcept nogil:
+    # When the first timer of all Ms is due.
+    cdef gm_m* m = allm_first()
+    cdef int64_t first = INT64_MAX
+    while m != NULL:
+        first = min(first, gm_load_i64_relaxed(&m.timers.next_when))
+        m = m.all_next
+    return first
+
+
+cdef void heaps_run(gm_m* me) noexcept nogil:
+    # Fires what is due on the bubble's clock.
+    cdef gm_m* m = allm_first()
+    while m != NULL:
+        if gm_load_i64_relaxed(&m.timers.next_when) <= bubble_now:
+            while timers_batch(m, me, bubble_now):
+                pass
+        m = m.all_next
 
 
 def _bubble_now():
@@ -129,10 +156,11 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
     if w != NULL:
         context_leave(w)
     while True:
+        safepoint(m)
         check_signals(m)
-        if gm_load_i64_relaxed(&timers.next_when) <= bubble_now:
-            timers_run(m, bubble_now)
-        if timers.fired != NULL:
+        if heaps_first() <= bubble_now:
+            heaps_run(m)
+        if gm_load_u32_relaxed(&sched.undelivered):
             timers_deliver(m)
         if not inbox_empty(&m.inbox):
             inbox_drain(&m.inbox, &m.ready)
@@ -145,7 +173,7 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
             bubble_nap(m)
         elif bubble_waiters.first != NULL:
             wake_all(m, &bubble_waiters)
-        elif gm_load_i64_relaxed(&timers.next_when) < FAR_NS:
+        elif heaps_first() < FAR_NS:
             bubble_jump()
         elif not bubble_dead(m):
             bubble_nap(m)
@@ -153,9 +181,7 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
 
 cdef void bubble_jump() noexcept:
     global bubble_now
-    gm_lock_acquire(&timers.lock)
-    bubble_now = max(bubble_now, timers.heap[0].when)
-    gm_lock_release(&timers.lock)
+    bubble_now = max(bubble_now, heaps_first())
 
 
 cdef bint bubble_dead(gm_m* m) noexcept:
@@ -172,12 +198,12 @@ cdef bint bubble_dead(gm_m* m) noexcept:
 cdef void bubble_nap(gm_m* m) noexcept:
     # Until a thread wakes a goroutine, or may be done.
     cdef PyThreadState* ts
-    note_clear(&m.note)
+    m_sleep_begin(m)
     if not inbox_empty(&m.inbox):
-        note_cancel(&m.note)
+        m_sleep_cancel(m)
         return
     ts = PyEval_SaveThread()
-    note_sleep(&m.note, BUBBLE_NAP_NS, True)
+    m_sleep(m, gm_nanotime() + BUBBLE_NAP_NS)
     gm_rank_none()
     PyEval_RestoreThread(ts)
 
@@ -199,9 +225,7 @@ cdef bint thread_parked(void* ts) noexcept:
     cdef gm_m* m
     cdef bint parked
     gm_lock_acquire(&sched.lock)
-    m = allm
-    while m != NULL and m.ts != ts:
-        m = m.all_next
+    m = m_of_state(ts)
     parked = m != NULL and inbox_empty(&m.inbox) and (
         m.kind != M_FOREIGN or gm_load_u64_relaxed(&m.g_main.park.word) & 1 != 0)
     gm_lock_release(&sched.lock)
@@ -229,10 +253,8 @@ cdef gm_g* bubble_pick(gm_m* m) noexcept nogil:
     if m.readynext != NULL:
         gq_put(&m.ready, m.readynext)
         m.readynext = NULL
-    if runq_len(p) == 0 and gm_load_i64_relaxed(&sched.runq_size) > 0:
-        gm_lock_acquire(&sched.lock)
-        g = glob_runq_get(p, 0)
-        gm_lock_release(&sched.lock)
+    if runq_len(p) == 0:
+        g = refill(m, p)
         if g != NULL:
             bubble_put_first(p, g)
     fresh = runq_len(p)

@@ -2,8 +2,8 @@
 #
 # Invariants
 #   Q1  A G is on one queue at a time and schedlink belongs to that queue's holder.
-#   Q2  The global queue is read and written under sched.lock; its length may be read without,
-#       as a hint (sched.runq_size is written under the lock).
+#   Q2  The global queue and a P's spill are read and written under sched.lock; their length may be
+#       read without, as a hint (size is written under the lock).
 #   Q3  inbox is a stack: any thread pushes by CAS, the owner takes all by one exchange, so
 #       there is no ABA; what it takes it turns into arrival order.
 #   Q4  Who pushes to an inbox wakes the owner's note afterwards (N3).
@@ -47,93 +47,108 @@ cdef void gq_remove(gm_gq* q, gm_g* g) noexcept nogil:
     q.n -= 1
 
 
-# ---- the global queue: fresh Gs, under sched.lock ------------------------------------------
+# ---- the global queue and the spills: fresh Gs, under sched.lock --------------------------
+#
+# A full ring gives half away: to the global queue on a free-threaded build, as in Go; on a GIL
+# build to its P's own spill, which is its P's as the ring is: who else takes from it steals, and
+# the policy (rt/sched/policy.pxi) decides on that. The global queue has what belongs to no P.
 #
 # Go links the Gs of its global queue through themselves. A burst of a million spawns does not
 # fit into the cache, and taking a batch from a linked list is then one cache miss after
 # another (measured: 55 ns a G). Batches are arrays of pointers: what takes one touches no G,
 # and the Gs are fetched ahead of their turn (runq_get).
 
-cdef gm_batch* glob_batch() noexcept nogil:
+cdef inline gm_batches* overflow_of(gm_p* p) noexcept nogil:
+    return &sched.runq if GM_FREE_THREADED else &p.spill
+
+
+cdef gm_batch* batches_last(gm_batches* q) noexcept nogil:
     # The last batch, with room; NULL when there is no memory for another.
-    cdef gm_batch* b = sched.runq.tail
+    cdef gm_batch* b = q.tail
     if b != NULL and b.end < GM_RUNQ_HALF + 1:
         return b
-    b = sched.runq.spare
+    b = sched.batch_spare
     if b != NULL:
-        sched.runq.spare = NULL
+        sched.batch_spare = NULL
     else:
         b = <gm_batch*>malloc(sizeof(gm_batch))
         if b == NULL:
             return NULL
     b.next = NULL
     b.first = b.end = 0
-    if sched.runq.tail != NULL:
-        sched.runq.tail.next = b
+    if q.tail != NULL:
+        q.tail.next = b
     else:
-        sched.runq.head = b
-    sched.runq.tail = b
+        q.head = b
+    q.tail = b
     return b
 
 
-cdef inline void glob_runq_put(gm_g* g) noexcept nogil:
-    cdef gm_batch* b = glob_batch()
+cdef inline void batches_put(gm_batches* q, gm_g* g) noexcept nogil:
+    cdef gm_batch* b = batches_last(q)
     if gm_likely(b != NULL):
         b.g[b.end] = g
         b.end += 1
     else:
-        gq_put(&sched.runq.linked, g)
-    sched.runq.n += 1
-    gm_store_i64_relaxed(&sched.runq_size, sched.runq.n)    # hint (Q2)
+        gq_put(&q.linked, g)
+    q.n += 1
+    gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + 1)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hint (Q2)
 
 
-cdef inline void glob_runq_put_batch(gm_g** gs, uint32_t n) noexcept nogil:
+cdef inline void batches_put_all(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
     cdef uint32_t i
     for i in range(n):
-        glob_runq_put(gs[i])
+        batches_put(q, gs[i])
 
 
-cdef gm_g* glob_runq_pop() noexcept nogil:
-    cdef gm_batch* b = sched.runq.head
+cdef gm_g* batches_pop(gm_batches* q) noexcept nogil:
+    cdef gm_batch* b = q.head
     cdef gm_g* g
     if b == NULL:
-        g = gq_get(&sched.runq.linked)
-        if g != NULL:
-            sched.runq.n -= 1
-        return g
-    g = b.g[b.first]
-    b.first += 1
-    sched.runq.n -= 1
-    if b.first == b.end:
-        sched.runq.head = b.next
-        if b.next == NULL:
-            sched.runq.tail = NULL
-        if sched.runq.spare == NULL:
-            sched.runq.spare = b
-        else:
-            free(b)
+        g = gq_get(&q.linked)
+        if g == NULL:
+            return NULL
+    else:
+        g = b.g[b.first]
+        b.first += 1
+        if b.first == b.end:
+            q.head = b.next
+            if b.next == NULL:
+                q.tail = NULL
+            if sched.batch_spare == NULL:
+                sched.batch_spare = b
+            else:
+                free(b)
+    q.n -= 1
+    gm_store_u64_relaxed(&q.takes, gm_load_u64_relaxed(&q.takes) + 1)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hint (Q2)
     return g
+
+
+cdef gm_g* batches_get(gm_batches* q, gm_p* p, Py_ssize_t n) noexcept nogil:
+    # Takes n: the oldest to run, the others into p's ring. Called by p's owner with sched.lock
+    # held; the ring has room for half its size unless n is 1.
+    cdef gm_g* g
+    n = min(n, min(q.n, GM_RUNQ_HALF))
+    if n <= 0:
+        return NULL
+    g = batches_pop(q)
+    while n > 1:
+        n -= 1
+        runq_put_local(p, batches_pop(q))
+    return g
+
+
+cdef inline void glob_runq_put(gm_g* g) noexcept nogil:
+    batches_put(&sched.runq, g)
 
 
 cdef gm_g* glob_runq_get(gm_p* p, Py_ssize_t most) noexcept nogil:
-    # Takes p's fair share of the global queue (Go's globrunqget): one to run, the others into
-    # p's ring. most: upper bound, 0 for none but the ring's. Called by p's owner with
-    # sched.lock held; the ring has room for half its size unless most is 1.
-    cdef Py_ssize_t n = sched.runq.n
-    cdef gm_g* g
-    if n == 0:
-        return NULL
-    n = min(n, n // max(gm_load_u32_relaxed(&sched.nprocs), 1) + 1)
-    if most > 0:
-        n = min(n, most)
-    n = min(n, GM_RUNQ_HALF)
-    gm_store_u64_relaxed(&sched.runq_takes, gm_load_u64_relaxed(&sched.runq_takes) + 1)
-    g = glob_runq_pop()
-    while n > 1:
-        n -= 1
-        runq_put_local(p, glob_runq_pop())
-    gm_store_i64_relaxed(&sched.runq_size, sched.runq.n)    # hint (Q2)
-    return g
+    # Takes p's fair share of the global queue (Go's globrunqget). most: upper bound, 0 for none but
+    # the ring's. As batches_get.
+    cdef Py_ssize_t n = sched.runq.n // max(gm_load_u32_relaxed(&sched.nprocs), 1) + 1
+    return batches_get(&sched.runq, p, min(n, most) if most > 0 else n)
 
 
 cdef inline void runq_put_local(gm_p* p, gm_g* g) noexcept nogil:
@@ -153,6 +168,25 @@ cdef inline void inbox_push(gm_ptr* inbox, gm_g* g) noexcept nogil:
         head = gm_load_ptr_relaxed(inbox)
         g.schedlink = <gm_g*>head
         if gm_cas_ptr_seqcst(inbox, head, g):   # releases g; pairs with the exchange below
+            return
+
+
+cdef inline void inbox_push_all(gm_ptr* inbox, gm_gq* q) noexcept nogil:
+    # All of q at once, which comes out in its order.
+    cdef gm_g* g
+    cdef gm_g* top = NULL
+    cdef gm_g* bottom = q.head
+    cdef void* head
+    while True:
+        g = gq_get(q)
+        if g == NULL:
+            break
+        g.schedlink = top
+        top = g
+    while True:
+        head = gm_load_ptr_relaxed(inbox)
+        bottom.schedlink = <gm_g*>head
+        if gm_cas_ptr_seqcst(inbox, head, top):
             return
 
 

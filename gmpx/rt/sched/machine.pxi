@@ -4,13 +4,16 @@
 # Invariants
 #   M1  An M runs Gs only while it holds a P; a P is held by at most one M. p.m and m.p change
 #       together in wire_p and release_p, under sched.lock.
-#   M2  A P with id >= nprocs is a spare (P_DEAD while nobody holds it): used by an M whose own
-#       Gs are ready when no P comes free in AWAIT_P_NS (at once under a GIL), and by the
-#       poller's rescue. So every M can always go on with the Gs that are bound to it, whatever
-#       the others do.
-#   M3  At most nprocs + 1 worker Ms: the one more runs Gs while the main thread is busy with
-#       Python code of its own and keeps its P. Those kept to one G (U4) do not count.
+#   M2  A P with id >= nprocs is a spare (P_SPARE while nobody holds it); there are as many as are
+#       wanted. An M whose own Gs are ready uses one when no P comes free in AWAIT_P_NS (at once under
+#       a GIL), and an M that sysmon sends where Ps stand. So every M can always go on with the Gs
+#       that are bound to it, whatever the others do. A P is P_RUNNING from the moment that it is
+#       given to an M, be it by nextp.
+#   M3  How many worker Ms there may be is the policy's (policy_more_ms).
 #   M4  The thread's M is found through a thread-local pointer, set once per thread.
+#   M5  An M's memory is an M for good (allm only grows); one whose thread has ended waits in
+#       sched.mfree, unless Gs were left parked on it. So a waker that comes late wakes an M in vain
+#       and harms nobody. Its timers stay with it, and sysmon sees to them.
 
 cdef extern from *:
     """
@@ -39,7 +42,6 @@ cdef enum:
     AWAIT_P_NS = 5000000        # an M with ready Gs waits this long for a regular P
     HANDOVER_NS = 1000000       # and this long before another M's P is asked for
     MAX_PROCS = 1024
-    SPARES = 2                  # Ps beyond nprocs: one each for M3's extra M and for M0
 
 
 cdef inline gm_m* getm() except NULL:
@@ -72,53 +74,82 @@ cdef gm_p* pid_get() noexcept nogil:
     if p != NULL:
         sched.pidle = p.link
         p.link = NULL
+        gm_store_u32_relaxed(&p.status, P_RUNNING)
         gm_fetch_add_u32_seqcst(&sched.npidle, <uint32_t>-1)
     return p
 
 
 cdef gm_p* spare_p() noexcept nogil:
-    # A P beyond gomaxprocs that nobody holds (M2).
+    # A P beyond gomaxprocs that nobody holds (M2), made if need be; NULL when there is no memory.
     cdef uint32_t i
-    for i in range(gm_load_u32_relaxed(&sched.nallp)):
-        if (gm_load_u32_relaxed(&allp[i].status) == P_DEAD
-                and gm_load_ptr_relaxed(&allp[i].m) == NULL):
-            return allp[i]
-    fatal("spare_p: more Ms than Ps")
-    return NULL
+    cdef gm_p* p
+    for i in range(gm_load_u32_relaxed(&sched.nprocs), gm_load_u32_relaxed(&sched.nallp)):
+        if gm_load_u32_relaxed(&allp[i].status) == P_SPARE:
+            p = allp[i]
+            break
+    else:
+        p = new_p()
+        if p == NULL:
+            return NULL
+    gm_store_u32_relaxed(&p.status, P_RUNNING)
+    return p
+
+
+cdef gm_p* new_p() noexcept nogil:
+    # sched.lock held.
+    cdef uint32_t n = gm_load_u32_relaxed(&sched.nallp)
+    cdef gm_p* p
+    if n >= MOST_PS:
+        return NULL
+    p = <gm_p*>calloc(1, sizeof(gm_p))
+    if p == NULL:
+        return NULL
+    p.id = n
+    gm_store_u32_relaxed(&p.status, P_SPARE)
+    allp[n] = p
+    gm_store_u32_release(&sched.nallp, n + 1)       # pairs with the acquire of thieves and sysmon
+    return p
+
+
+cdef void put_back(gm_p* p) noexcept nogil:
+    # A P that was on its way to an M, or is given up: idle, or off every list if it is a spare.
+    if p.id < <int32_t>gm_load_u32_relaxed(&sched.nprocs):
+        pid_put(p)
+    else:
+        gm_store_u32_relaxed(&p.status, P_SPARE)
+        p_drain(p)
 
 
 cdef inline void acquire_p(gm_m* m, gm_p* p) noexcept nogil:
     wire_p(m, p)
-    p.stalled = False
-    p.seen = ~<uint64_t>0                       # never so: not stalled before it was seen twice
+    p.seen_at = 0                               # sysmon: not known to stand before it was seen twice
 
 
 cdef inline void wire_p(gm_m* m, gm_p* p) noexcept nogil:
     if m.p != NULL or gm_load_ptr_relaxed(&p.m) != NULL:
         fatal("wire_p: already in")             # M1
     m.p = p
-    gm_store_ptr_release(&p.m, m)               # pairs with the poller's acquire
+    gm_store_ptr_release(&p.m, m)               # pairs with sysmon's acquire
     gm_store_u32_relaxed(&p.status, P_RUNNING)
 
 
-cdef gm_p* release_p(gm_m* m) noexcept nogil:
-    # Gives the P back: to the idle list, or off every list if it is a spare; its ring goes to
-    # the global queue in that case.
+cdef void release_p(gm_m* m) noexcept nogil:
+    # Gives the P back.
     cdef gm_p* p = m.p
     m.p = NULL
     gm_store_ptr_release(&p.m, NULL)
-    if p.id < <int32_t>gm_load_u32_relaxed(&sched.nprocs):
-        pid_put(p)
-    else:
-        gm_store_u32_relaxed(&p.status, P_DEAD)
-        runq_drain(p)
-    return p
+    put_back(p)
 
 
-cdef void runq_drain(gm_p* p) noexcept nogil:
-    # Moves p's ring to the global queue, as a taker: p may have an owner.
+cdef void p_drain(gm_p* p) noexcept nogil:
+    # Moves p's ring and spill to the global queue; as a taker: p may have an owner.
     cdef gm_g* g
     cdef uint32_t h
+    while True:
+        g = batches_pop(&p.spill)
+        if g == NULL:
+            break
+        glob_runq_put(g)
     while True:
         h = gm_load_u32_acquire(&p.runq_head)
         if h == gm_load_u32_acquire(&p.runq_tail):
@@ -137,35 +168,43 @@ cdef void await_p(gm_m* m) noexcept nogil:
     cdef int64_t left
     gm_lock_acquire(&sched.lock)
     if m.nextp != NULL:
-        wake_m(m)
+        m_awake(m)
     elif sched.pidle != NULL:
         acquire_p(m, pid_get())
-    elif not GM_FREE_THREADED:
-        acquire_p(m, spare_p())
     else:
-        m.pwaiting = True
-        m.pwait_since = until - AWAIT_P_NS
-        m.pwait_next = NULL
-        if sched.pwait_last != NULL:
-            sched.pwait_last.pwait_next = m
-        else:
-            sched.pwait_first = m
-        sched.pwait_last = m
-        gm_fetch_add_u32_relaxed(&sched.npwait, 1)
+        if not GM_FREE_THREADED:
+            m.nextp = spare_p()
+        if m.nextp == NULL:
+            pwait_put(m, until - AWAIT_P_NS)
         while m.nextp == NULL:
-            note_clear(&m.note)                 # under the lock that guards nextp (W5)
+            m_sleep_begin(m)                    # under the lock that guards nextp (W5)
             gm_lock_release(&sched.lock)
             left = until - gm_nanotime()
             if left > 0:
-                note_sleep(&m.note, left, False)
+                m_sleep(m, until)
             else:
-                note_cancel(&m.note)
+                m_sleep_cancel(m)
             gm_lock_acquire(&sched.lock)
             if m.nextp == NULL and (left <= 0 or sched.pidle != NULL):
-                pwait_remove(m)
                 m.nextp = pid_get() if sched.pidle != NULL else spare_p()
-        wake_m(m)
+                if m.nextp != NULL:
+                    pwait_remove(m)
+                else:
+                    until = gm_nanotime() + AWAIT_P_NS      # no memory for one more
+        m_awake(m)
     gm_lock_release(&sched.lock)
+
+
+cdef void pwait_put(gm_m* m, int64_t now) noexcept nogil:
+    m.pwaiting = True
+    m.pwait_since = now
+    m.pwait_next = NULL
+    if sched.pwait_last != NULL:
+        sched.pwait_last.pwait_next = m
+    else:
+        sched.pwait_first = m
+    sched.pwait_last = m
+    gm_fetch_add_u32_relaxed(&sched.npwait, 1)
 
 
 cdef void pwait_remove(gm_m* m) noexcept nogil:
@@ -205,8 +244,10 @@ cdef void hand_over_p(gm_m* m) noexcept nogil:
         m.p = NULL
         gm_store_ptr_release(&p.m, NULL)
         waiter.nextp = p
-        note_wakeup(&waiter.note)
+        wake_m(waiter)
     gm_lock_release(&sched.lock)
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        policy_queued()                         # what a spare P's ring and spill held
 
 
 # ---- gomaxprocs ----------------------------------------------------------------------------
@@ -216,121 +257,106 @@ cdef int procresize(uint32_t n) except -1:
     # and an M that holds such a P gives it up at its next fair tick or when it runs dry.
     cdef uint32_t i
     cdef gm_p* p
-    cdef gm_p* idle
-    cdef bint more = False
-    while gm_load_u32_relaxed(&sched.nallp) < n + 1 + SPARES:
-        new_p()
+    cdef bint made = True
     gm_lock_acquire(&sched.lock)
-    gm_store_u32_relaxed(&sched.nprocs, n)
-    idle = sched.pidle
-    sched.pidle = NULL
-    gm_store_u32_seqcst(&sched.npidle, 0)
-    while idle != NULL:
-        p = idle
-        idle = p.link
-        p.link = NULL
-        gm_store_u32_relaxed(&p.status, P_DEAD)
-    i = gm_load_u32_relaxed(&sched.nallp)
-    while i > 0:
-        i -= 1
-        p = allp[i]
-        if gm_load_u32_relaxed(&p.status) == P_DEAD and gm_load_ptr_relaxed(&p.m) == NULL:
-            if i < n and not nextp_of_someone(p):
+    while made and gm_load_u32_relaxed(&sched.nallp) < n:
+        made = new_p() != NULL
+    if made:
+        gm_store_u32_relaxed(&sched.nprocs, n)
+        while True:
+            p = pid_get()
+            if p == NULL:
+                break
+            gm_store_u32_relaxed(&p.status, P_SPARE)
+        i = gm_load_u32_relaxed(&sched.nallp)
+        while i > 0:
+            i -= 1
+            p = allp[i]
+            if i >= n:
+                p_drain(p)
+            elif gm_load_u32_relaxed(&p.status) == P_SPARE:
                 pid_put(p)
-        if i >= n:
-            runq_drain(p)
     gm_lock_release(&sched.lock)
-    if gm_load_i64_relaxed(&sched.runq_size) > 0:
-        wake_p()
+    if not made:
+        raise MemoryError()
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        policy_queued()
     return 0
-
-
-cdef bint nextp_of_someone(gm_p* p) noexcept nogil:
-    # sched.lock held: p is on its way to an M that has been woken with it.
-    cdef gm_m* m = allm
-    while m != NULL:
-        if m.nextp == p:
-            return True
-        m = m.all_next
-    return False
-
-
-cdef int new_p() except -1:
-    cdef Processor obj = Processor.__new__(Processor)     # first: a finalizer may make Ps, too
-    cdef uint32_t n = gm_load_u32_relaxed(&sched.nallp)
-    if n >= MAX_PROCS + 1 + SPARES:
-        raise RuntimeError("too many processors")
-    obj.p.id = n
-    processors.append(obj)                  # keeps it for good
-    allp[n] = obj.p
-    gm_store_u32_release_(&sched.nallp, n + 1)      # pairs with the acquire of thieves
-    return 0
-
-
-cdef inline void gm_store_u32_release_(gm_u32* a, uint32_t v) noexcept nogil:
-    gm_store_u32_release(a, v)
 
 
 # ---- Ms ------------------------------------------------------------------------------------
 
 cdef gm_m* m_alloc(int kind) noexcept nogil:
-    cdef gm_m* m = <gm_m*>calloc(1, sizeof(gm_m))
+    # A dead M, or a new one (M5).
+    cdef gm_m* m
+    gm_lock_acquire(&sched.lock)
+    m = sched.mfree
+    if m != NULL:
+        sched.mfree = m.free_next
+        m.free_next = NULL
+    gm_lock_release(&sched.lock)
     if m == NULL:
-        return NULL
-    if note_init(&m.note) < 0:
-        free(m)
-        return NULL
-    m.kind = kind
+        m = <gm_m*>calloc(1, sizeof(gm_m))
+        if m == NULL:
+            return NULL
+        if note_init(&m.note) < 0 or gm_lock_init(&m.timers.lock, RANK_TIMERS) < 0:
+            free(m)
+            return NULL
+        gm_store_i64_seqcst(&m.timers.next_when, INT64_MAX)
+        m.kind = M_DEAD
+        gm_lock_acquire(&sched.lock)
+        m.all_next = allm_first()
+        gm_store_ptr_release(&allm, m)          # pairs with the acquire of those who walk
+        gm_lock_release(&sched.lock)
     m.rng = (<uint64_t>gm_nanotime() ^ <uint64_t><uintptr_t>m) | 1
+    m.housekeep_at = m.look_at = INT64_MAX
     gm_lock_acquire(&sched.lock)
     m.id = <int64_t>gm_fetch_add_u64_relaxed(&next_mid, 1) if kind != M_MAIN else 0
-    m.all_next = allm_get()
-    if m.all_next != NULL:
-        m.all_next.all_prev = m
-    allm_set(m)
+    m.kind = kind
     gm_lock_release(&sched.lock)
     return m
 
 
-cdef inline gm_m* allm_get() noexcept nogil:
-    return allm
-
-
-cdef inline void allm_set(gm_m* m) noexcept nogil:
-    global allm
-    allm = m
+cdef inline gm_m* allm_first() noexcept nogil:
+    # Every M that there has been, through all_next; M_DEAD ones among them.
+    return <gm_m*>gm_load_ptr_acquire(&allm)
 
 
 cdef void m_free(gm_m* m) noexcept nogil:
-    # The thread is gone or goes; m is on no list but allm. Its memory stays if Gs were left
-    # parked on it: who wakes one of them later finds a dead M's inbox.
+    # The thread is gone or goes. Not for reuse if Gs were left parked on it: who wakes one of
+    # them later finds a dead M's inbox.
     gm_lock_acquire(&sched.lock)
-    if m.all_prev != NULL:
-        m.all_prev.all_next = m.all_next
-    else:
-        allm_set(m.all_next)
-    if m.all_next != NULL:
-        m.all_next.all_prev = m.all_prev
     counters_fold(&m.count)
-    gm_lock_release(&sched.lock)
+    memset(&m.count, 0, sizeof(m.count))
+    m.kind = M_DEAD
+    m.ts = NULL
+    m.ident = 0
+    m.curg = m.g_main = m.locked_g = NULL
+    m.obj = NULL
+    m.alone_park = NULL
+    m.keeps_off = m.deep = m.looked = False
+    m.lock_depth = 0
+    gm_store_u32_relaxed(&m.stop, 0)
+    gm_store_u32_relaxed(&m.sleeps, 0)
     if m.nworkers == 0:
-        note_free(&m.note)
-        free(m)
+        m.free_next = sched.mfree
+        sched.mfree = m
+    gm_lock_release(&sched.lock)
+    m_wakes(m)                                  # its timers are sysmon's now
 
 
 cdef bint new_m(gm_p* p) noexcept nogil:
-    # Starts a worker thread, which begins with p if that is given. False: the limit is reached
-    # (M3), the runtime stops, or the system has no thread to give; the work then waits for the
+    # Starts a worker thread, which begins with p. False: there are enough (M3), the runtime stops, or the system has no thread to give; the work then waits for the
     # Ms that there are.
     cdef gm_m* m
     cdef uint32_t n = gm_fetch_add_u32_seqcst(&sched.nm, 1)
-    if n > gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) or gm_load_u32_seqcst(&sched.stopping) or bubble_on:
+    if not policy_more_ms(n) or gm_load_u32_seqcst(&sched.stopping) or bubble_on:
         gm_fetch_add_u32_seqcst(&sched.nm, <uint32_t>-1)
         return False
     m = m_alloc(M_WORKER)
     if m != NULL:
         m.nextp = p
-        m.spinning = p != NULL
+        m.spinning = True
         if PyThread_start_new_thread(m_start, m) != <unsigned long>-1:
             return True
         m_free(m)
@@ -363,21 +389,30 @@ cdef void m_start(void* arg) noexcept nogil:
     if ts != NULL:
         with gil:                               # finds that state, and leaves it
             m_loop(m)
+        # Before the state goes, which sysmon looks at: finalizers may spawn, as on a foreign thread.
+        spin_end(m)
+        m_gives_up_p(m)
         PyEval_RestoreThread(ts)
         PyThreadState_Clear(ts)
         PyThreadState_DeleteCurrent()
     spin_end(m)
+    m_gives_up_p(m)                             # nextp: the thread state could not be made
     gm_tls_m = NULL
-    gm_lock_acquire(&sched.lock)
-    if m.p != NULL:
-        runq_drain(m.p)                         # finalizers of the end may have spawned
-        release_p(m)
-    if m.nextp != NULL:                         # the thread state could not be made
-        pid_put(m.nextp)
-        m.nextp = NULL
-    gm_lock_release(&sched.lock)
     m_free(m)
     gm_fetch_add_u32_seqcst(&sched.nm, <uint32_t>-1)
+
+
+cdef void m_gives_up_p(gm_m* m) noexcept nogil:
+    gm_lock_acquire(&sched.lock)
+    if m.nextp != NULL:
+        put_back(m.nextp)
+        m.nextp = NULL
+    if m.p != NULL:
+        p_drain(m.p)
+        release_p(m)
+    gm_lock_release(&sched.lock)
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        policy_queued()
 
 
 cdef void m_loop(gm_m* m) noexcept:
@@ -395,7 +430,7 @@ cdef void m_loop(gm_m* m) noexcept:
     obj.m = m
     m.obj = <PyObject*>obj
     gm_lock_acquire(&sched.lock)
-    wake_m(m)
+    m_awake(m)
     gm_lock_release(&sched.lock)
     thread_hooks()
     g0_loop(m)

@@ -51,7 +51,8 @@ cdef inline void goready(gm_m* m, gm_g* g, bint next) noexcept nogil:
     if m != NULL:
         counters(m).readied += 1
     inbox_push(&owner.inbox, g)
-    note_wakeup(&owner.note)                                # Q4
+    hook_point(HOOK_READY_PUSHED)
+    wake_m(owner)                                           # Q4
 
 
 # ---- wait queues: FIFO lists of sudogs, guarded by the object that holds them --------------
@@ -131,7 +132,7 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
         scopes_delivered(pk)
         return WAKE_SCOPE
     pk.since = <uint32_t>(gm_nanotime_coarse() >> SINCE_SHIFT)
-    if gm_unlikely(m.alone):
+    if gm_unlikely(m.keeps_off):
         if m.kind == M_FOREIGN:
             return park_foreign(m, g, deadline)
         if g == m.locked_g and not bubble_on:               # M0 is alone there anyway
@@ -245,8 +246,7 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # A foreign thread sleeps on its note; its G comes back through the inbox like any other.
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts
-    cdef int64_t left = -1
-    cdef int64_t due
+    cdef int64_t look_at
     if deadline >= 0 or pk.timer.index < 0:
         pk.timer.when = deadline            # for V2 alone: it is in no heap
     if bubble_on and deadline >= 0:
@@ -254,27 +254,22 @@ cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     if gm_tls_spare:
         spare_parks()
     ts = PyEval_SaveThread()
+    look_at = gm_nanotime() + LOOK_AFTER_NS
     while True:
-        note_clear(&m.note)
+        m_sleep_begin(m)
         if not inbox_empty(&m.inbox):
-            note_cancel(&m.note)
+            m_sleep_cancel(m)
             break
-        if deadline >= 0:
-            left = max(deadline - gm_nanotime(), 0)
-            if left == 0:
-                if park_win(pk, armed_word(pk)):
-                    note_cancel(&m.note)
-                    pk.reason = WAKE_TIMEOUT
-                    break
-                deadline = left = -1        # a waker has won: its push is on the way
-        if pk.scopes != NULL:               # Ms may all be in C calls: a poller of last resort
-            due = gm_load_i64_relaxed(&timers.next_when) - gm_nanotime()
-            if due <= 0:
-                timers_run(NULL, gm_nanotime())
-                note_cancel(&m.note)
-                continue
-            left = min(left, due) if left >= 0 else due
-        note_sleep(&m.note, left, False)
+        if deadline >= 0 and gm_nanotime() >= deadline:
+            if park_win(pk, armed_word(pk)):
+                m_sleep_cancel(m)
+                pk.reason = WAKE_TIMEOUT
+                break
+            deadline = NO_DEADLINE          # a waker has won: its push is on the way
+        m_sleep(m, min(look_at, deadline if deadline >= 0 else INT64_MAX))
+        if look_at != INT64_MAX and gm_nanotime() >= look_at:
+            look_at = INT64_MAX             # once: from here on it sleeps for good
+            main_looks_again()
     gm_rank_none()
     PyEval_RestoreThread(ts)
     if gm_tls_spare:

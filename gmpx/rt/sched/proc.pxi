@@ -1,7 +1,8 @@
 # The scheduler: who runs next on this M (proc.go: schedule, findRunnable, execute, stealWork).
 #
-# Order of search in schedule: the global queue every 61st tick; readynext; then the M's ready
-# Gs and the P's fresh ones in turns; then find_runnable: global queue, other Ps' rings, sleep.
+# Order of search in schedule: the global queue or the spill every 61st tick; readynext; then the
+# M's ready Gs and the P's fresh ones in turns (ring, spill, global queue); those that yielded; then
+# find_runnable: timers, inbox, global queue, other Ps' rings, sleep.
 #
 # Invariants
 #   S1  Only the M itself runs schedule, with the GIL held and curg NULL.
@@ -18,7 +19,7 @@
 #   S6  A G that yields comes after all that is runnable on its M, as Go's gosched puts it on the
 #       global queue. When none of them has had its turn for 61 ticks one joins ready: none starves.
 #   S5  An M that gives up its P looks at every source of work afterwards (find_runnable), and
-#       one that publishes work looks for sleepers afterwards: see rt/sched/poll.pxi for the pairs.
+#       one that publishes work looks for sleepers afterwards: see rt/sched/sleep.pxi for the pairs.
 #
 # Why turns and not one by one: a fan-out whose spawner waits for each would pay two switches per
 # task; so the spawner wakes to find 64 done (measured, nanoseconds a task: joining handles 45
@@ -29,6 +30,7 @@ cdef enum:
     TURN_SLOTS = 64
     TURN_NS = 20000
     STREAK = 64
+    SAFEPOINT_NS = 5000000      # CPython's switch interval
     SPIN_ROUNDS = 4             # Go's stealTries
     SPIN_PAUSES = 30            # Go's procyield(30)
 
@@ -42,7 +44,7 @@ cdef inline void execute(gm_m* m, gm_g* g) noexcept nogil:
     gm_rank_none()
     gm_store_u32_relaxed(&g.status, G_RUNNING)
     m.curg = g
-    # the owner's own counter; the poller reads it to see whether this P still moves
+    # the owner's own counter; sysmon reads it to see whether this P still moves
     gm_store_u64_relaxed(&m.p.sched_tick, gm_load_u64_relaxed(&m.p.sched_tick) + 1)
 
 
@@ -68,7 +70,7 @@ cdef inline gm_g* schedule(gm_m* m, gm_worker* w) noexcept:
     # First what others have woken, so that later timers do not overtake it.
     if gm_unlikely(gm_load_ptr_relaxed(&m.inbox) != NULL):     # a hint; the drain acquires
         inbox_drain(&m.inbox, &m.ready)
-    if gm_unlikely(gm_load_i64_relaxed(&timers.next_when) != INT64_MAX):
+    if gm_unlikely(gm_load_i64_relaxed(&m.timers.next_when) != INT64_MAX):
         timers_check(m, tick)
     g = local_next(m, p, w)
     if gm_likely(g != NULL):
@@ -100,7 +102,8 @@ cdef inline gm_g* local_next(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     m.next_streak = 0
     if m.ready.head == NULL:
         if not fresh:
-            return yielded_next(m)
+            g = refill(m, p)
+            return g if g != NULL else yielded_next(m)
         m.debt = 0
         return runq_get(p)
     if not fresh:
@@ -109,15 +112,26 @@ cdef inline gm_g* local_next(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
 
 
 cdef inline gm_g* yielded_next(gm_m* m) noexcept nogil:
-    # Nothing but those that yielded is left (S6). They come after what overflowed from the ring.
-    cdef gm_g* g
-    if gm_unlikely(gm_load_i64_relaxed(&sched.runq_size) > 0) and m.yielded.head != NULL and (
-            GM_FREE_THREADED or m.kind == M_MAIN):
-        g = glob_take(m)
-        if g != NULL:
-            return g
+    # Nothing but those that yielded is left (S6).
     m.yield_takes += 1
     return gq_get(&m.yielded)
+
+
+cdef inline gm_g* refill(gm_m* m, gm_p* p) noexcept nogil:
+    # p's ring is empty: what has overflowed from it, then m's share of the global queue.
+    if gm_unlikely(gm_load_i64_relaxed(&p.spill.size) > 0):
+        return refill_from(p, &p.spill)
+    if gm_unlikely(gm_load_i64_relaxed(&sched.runq.size) > 0):
+        return refill_from(p, &sched.runq)
+    return NULL
+
+
+cdef gm_g* refill_from(gm_p* p, gm_batches* q) noexcept nogil:
+    cdef gm_g* g
+    gm_lock_acquire(&sched.lock)
+    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
+    gm_lock_release(&sched.lock)
+    return g
 
 
 cdef gm_g* take_turn(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
@@ -153,27 +167,43 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
         gq_put(&m.ready, gq_get(&m.yielded))
     m.yield_waiting = m.yielded.head != NULL
     m.yield_takes_seen = m.yield_takes
+    safepoint(m)
     if m.kind == M_MAIN:
         check_signals(m)
+    if gm_load_u32_relaxed(&sched.undelivered):
+        timers_deliver(m)
     if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
         if m.p == NULL:
             return NULL
         p = m.p
-    if gm_load_i64_relaxed(&sched.runq_size) > 0:
+    if gm_load_i64_relaxed(&sched.runq.size) + gm_load_i64_relaxed(&p.spill.size) > 0:
         gm_lock_acquire(&sched.lock)
-        g = glob_runq_get(p, 1)
+        # by turns; the tick is 61 times something here
+        if sched.runq.n > 0 and (p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
+            g = glob_runq_get(p, 1)
+        else:
+            g = batches_get(&p.spill, p, 1)
         gm_lock_release(&sched.lock)
         spin_end(m)                     # a new M begins here
     return g
 
 
+cdef inline void safepoint(gm_m* m) noexcept:
+    # Goroutines that are loops of C run no bytecode, so the interpreter never looks whether another
+    # thread waits for the GIL, or wants the world to stop: the scheduler does, as often.
+    cdef int64_t now = gm_nanotime_coarse()
+    if gm_unlikely(now - m.gil_since >= SAFEPOINT_NS):
+        PyEval_RestoreThread(PyEval_SaveThread())
+        m.gil_since = now
+
+
 cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept:
     # The coarse clock costs a quarter of the exact one and is late by a few ms at most.
     cdef int64_t now = gm_nanotime() if tick % 8 == 0 else gm_nanotime_coarse()
-    if now >= gm_load_i64_relaxed(&timers.next_when):
-        timers_run(m, now)
-        if timers.fired != NULL:            # written by others under the lock: they deliver it, too
+    if now >= gm_load_i64_relaxed(&m.timers.next_when):
+        timers_batch(m, m, now)
+        if gm_load_u32_relaxed(&sched.undelivered):
             timers_deliver(m)
 
 
@@ -182,11 +212,11 @@ cdef inline void timers_check(gm_m* m, uint64_t tick) noexcept:
 cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     cdef PyThreadState* ts
     cdef gm_g* g
-    cdef int64_t since
     cdef int why
     if w != NULL:
         context_leave(w)                # an idle worker keeps nothing of its last G
-    m.housekeep_at = INT64_MAX
+    m.looked = False
+    m.look_again = 0
     while True:
         if m.kind == M_MAIN:
             if gm_unlikely(sigint_wanted) and not gm_load_u32_relaxed(&sched.stopping):
@@ -197,73 +227,76 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                 return NULL
             gm_store_u32_relaxed(&m.stop, 0)    # a G stands on it: shutdown asks again later
         if m.p != NULL:
-            g = local_next(m, m.p, w)
-            if g == NULL and (GM_FREE_THREADED or m.kind == M_MAIN):
-                g = glob_take(m)        # without giving up the GIL: another M would take it
+            g = local_next(m, m.p, w)   # without giving up the GIL
             if g != NULL:
                 spin_end(m)
+                if m.deep:
+                    m_deep_end(m)
                 return g
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
         gm_rank_none()
-        if why == WORK_RESCUE:
-            since = gm_nanotime()
-            PyEval_RestoreThread(ts)
-            rescued(gm_nanotime() - since)
-        else:
-            PyEval_RestoreThread(ts)
+        PyEval_RestoreThread(ts)
+        m.gil_since = gm_nanotime_coarse()
+        if m.deep:
+            m_deep_end(m)
         if g != NULL:
             return g
         if why == WORK_HOUSEKEEP:
-            if m.kind == M_MAIN:
-                deadlock_look(m)
-            if gm_nanotime() >= m.housekeep_at:
-                m.housekeep_at = INT64_MAX
-                trim_workers(m)
-                if gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
-                    gfree_trim()
-        elif why == WORK_DISARM:
-            poll_disarm()
+            find_housekeep(m)
         elif why == WORK_TIMERS:
             timers_deliver(m)
+        elif m.housekeep_at != INT64_MAX and gm_nanotime() >= m.housekeep_at:
+            housekeep(m)                # a trickle of events does not put it off
+
+
+cdef void find_housekeep(gm_m* m) noexcept:
+    # A sleep of m has ended by itself, or by a signal.
+    cdef int64_t now = gm_nanotime()
+    if now >= m.look_at:
+        m.looked = True
+        look_for_life(m)
+    if now >= m.housekeep_at:
+        housekeep(m)
+
+
+cdef void housekeep(gm_m* m) noexcept:
+    m.housekeep_at = INT64_MAX
+    trim_workers(m)
+    if gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
+        gfree_trim()
 
 
 cdef enum:                              # why find_work returned
     WORK_FOUND = 0                      # *out, or something on the M's own queues
-    WORK_HOUSEKEEP = 1                  # signal handlers may want to run, idle workers to end
-    WORK_DISARM = 2                     # the poller has seen nothing queued for a while
-    WORK_STOP = 3
-    WORK_TIMERS = 5                     # something is to be delivered with the GIL
-    WORK_RESCUE = 4                     # *out was taken from a P that stands still
+    WORK_HOUSEKEEP = 1                  # a sleep has ended by itself, or for a signal handler
+    WORK_STOP = 2
+    WORK_TIMERS = 3                     # something is to be delivered with the GIL
 
 
 cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
     # Without the GIL: returns when there is something to do, with a P held unless it is a
-    # signal, a stop or the poller's housekeeping.
+    # signal, a stop, timers to deliver or housekeeping.
     cdef int r
     while True:
         if not inbox_empty(&m.inbox):
             inbox_drain(&m.inbox, &m.ready)
-        if gm_load_i64_relaxed(&timers.next_when) != INT64_MAX:
-            timers_run(m, gm_nanotime())
-            if timers.fired != NULL:
-                poll_pass_on(m)
-                return WORK_TIMERS
+        if gm_load_i64_relaxed(&m.timers.next_when) != INT64_MAX:
+            timers_batch(m, m, gm_nanotime())
+        if gm_load_u32_seqcst(&sched.undelivered):
+            return WORK_TIMERS
         if m.readynext != NULL or m.ready.head != NULL or m.yielded.head != NULL:
             spin_end(m)
             if m.p == NULL:
                 await_p(m)
-            poll_pass_on(m)
             return WORK_FOUND
         if m.p != NULL:
             out[0] = look_around(m)
             if out[0] != NULL:
-                poll_pass_on(m)
                 return WORK_FOUND
         r = stop_m(m, out)
         if r != WORK_FOUND or out[0] != NULL:
-            poll_pass_on(m)
             return r
 
 
@@ -271,36 +304,16 @@ cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
     return m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
 
 
-cdef inline bint may_take(gm_m* m) noexcept nogil:
-    # Whether m may help itself to fresh Gs of others. Under a GIL a worker M that was called for
-    # a G of its own leaves them to those who have queued them: see rt/sched/poll.pxi, W4.
-    return GM_FREE_THREADED or m.kind == M_MAIN or m.spinning
-
-
-cdef gm_g* glob_take(gm_m* m) noexcept nogil:
-    # m's share of the global queue, if m's P is one of gomaxprocs; its ring is empty.
-    cdef gm_g* g = NULL
-    if gm_load_i64_relaxed(&sched.runq_size) > 0 and not on_spare_p(m):
-        gm_lock_acquire(&sched.lock)
-        g = glob_runq_get(m.p, 0)
-        gm_lock_release(&sched.lock)
-    return g
-
-
 cdef gm_g* look_around(gm_m* m) noexcept nogil:
-    # Work of others: the global queue, then the other Ps' rings. Holds a P; NULL: nothing seen.
-    cdef gm_g* g
-    if not may_take(m):
-        return NULL
-    g = glob_take(m)
-    if g == NULL and not on_spare_p(m):
-        if not m.spinning:
-            # Go's bound: at most half of the busy Ps' number of Ms spin.
-            if 2 * gm_load_u32_relaxed(&sched.nmspinning) >= (
-                    gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle)):
-                return NULL
-            m.spinning = True
-            gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+    # Work of others: the global queue, then the other Ps' rings. Holds a P, whose own ring and spill
+    # are empty; NULL: nothing seen.
+    cdef gm_g* g = NULL
+    if not m.spinning and policy_spins(m):
+        m.spinning = True
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        g = refill_from(m.p, &sched.runq)
+    if g == NULL:
         g = steal_work(m)
     if g != NULL:
         spin_end(m)
@@ -308,12 +321,9 @@ cdef gm_g* look_around(gm_m* m) noexcept nogil:
 
 
 cdef inline void spin_end(gm_m* m) noexcept nogil:
-    # Go's resetspinning: the last spinning M that finds work wakes another, which covers work
-    # published while wake_p saw a spinner and left it to it.
     if m.spinning:
         m.spinning = False
-        if gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1) == 1 and GM_FREE_THREADED:
-            wake_p()
+        policy_found(gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1) == 1)
 
 
 cdef inline uint32_t cheap_rand(gm_m* m) noexcept nogil:
@@ -325,28 +335,45 @@ cdef inline uint32_t cheap_rand(gm_m* m) noexcept nogil:
 
 
 cdef gm_g* steal_work(gm_m* m) noexcept nogil:
-    # Visits every other P from a random start, a few rounds.
+    # Visits every other P from a random start; a few rounds where the policy spins.
     cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
-    cdef uint32_t start, i, taken
+    cdef uint32_t start, i
     cdef int k
-    cdef gm_p* victim
     cdef gm_g* g
-    for k in range(SPIN_ROUNDS):
+    for k in range(SPIN_ROUNDS if GM_FREE_THREADED and m.spinning else 1):
         start = cheap_rand(m)
         counters(m).spins += 1
         for i in range(n):
-            victim = allp[(start + i) % n]
-            if victim == m.p or runq_len(victim) == 0:
-                continue
-            g = runq_steal(m.p, victim, GM_RUNQ_HALF, &taken)
+            g = steal_from(m, allp[(start + i) % n])
             if g != NULL:
-                counters(m).steals += 1
-                counters(m).stolen += taken
                 return g
         if not inbox_empty(&m.inbox):
             return NULL
-        proc_yield(SPIN_PAUSES)
+        if GM_FREE_THREADED:
+            proc_yield(SPIN_PAUSES)
     return NULL
+
+
+cdef gm_g* steal_from(gm_m* m, gm_p* victim) noexcept nogil:
+    cdef gm_g* g = NULL
+    cdef uint32_t most
+    cdef uint32_t taken = 0
+    if victim == m.p or fresh_len(victim) == 0:
+        return NULL
+    most = policy_steals(victim)
+    if most == 0:
+        return NULL
+    if runq_len(victim) > 0:
+        g = runq_steal(m.p, victim, most, &taken)
+    if g == NULL and gm_load_i64_relaxed(&victim.spill.size) > 0:
+        gm_lock_acquire(&sched.lock)
+        g = batches_get(&victim.spill, m.p, most)
+        gm_lock_release(&sched.lock)
+        taken = runq_len(m.p) + 1
+    if g != NULL:
+        counters(m).steals += 1
+        counters(m).stolen += taken
+    return g
 
 
 # ---- changing over -------------------------------------------------------------------------
@@ -411,7 +438,7 @@ cpdef object gosched():
     cdef gm_g* g = m.curg
     if gm_unlikely(g == NULL):
         return None                     # a signal handler or finalizer inside the scheduler
-    if gm_unlikely(m.alone):
+    if gm_unlikely(m.keeps_off):
         if m.kind == M_FOREIGN:
             with nogil:
                 gm_osyield()

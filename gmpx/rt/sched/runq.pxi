@@ -6,7 +6,7 @@
 #   R3  tail - head (mod 2^32) is between 0 and GM_RUNQ_SLOTS.
 #   R4  A slot in [head, tail) holds a G that is on no other queue. Who wins the CAS from h to
 #       h+n owns the Gs that it read from [h, h+n) before the CAS, and no one else does.
-#   R5  A full ring gives half to the global queue: order within the ring is FIFO throughout.
+#   R5  A full ring gives half away (overflow_of): order within the ring is FIFO throughout.
 #
 # Callers: owner M only for runq_put, runq_put_slow, runq_get and as the taker in runq_steal;
 # any M as the victim's visitor. No Python object is touched; a G's reference moves with it.
@@ -46,7 +46,7 @@ cdef inline void runq_put(gm_p* p, gm_g* g) noexcept nogil:
 
 
 cdef bint runq_put_slow(gm_p* p, gm_g* g, uint32_t h, uint32_t t) noexcept nogil:
-    # Moves the older half and g to the global queue. False when a thief was faster: the ring
+    # Moves the older half and g to where p's overflow goes. False when a thief was faster: the ring
     # has room then.
     cdef gm_g* batch[GM_RUNQ_HALF + 1]
     cdef uint32_t n = (t - h) // 2
@@ -59,7 +59,7 @@ cdef bint runq_put_slow(gm_p* p, gm_g* g, uint32_t h, uint32_t t) noexcept nogil
         return False
     batch[n] = g
     gm_lock_acquire(&sched.lock)
-    glob_runq_put_batch(batch, n + 1)
+    batches_put_all(overflow_of(p), batch, n + 1)
     gm_lock_release(&sched.lock)
     return True
 

@@ -1,144 +1,192 @@
-# Deadlines: a 4-ary heap of timers (Go's time.go), nearly all of them the time-out of one park;
-# the others are a scope's or a Timer's.
+# Deadlines: a 4-ary heap of timers for each M (Go's time.go), nearly all of them the time-out of one
+# park; the others are a scope's or a Timer's.
+#
+# A timer is in the heap of the M on whose thread it was set: for a park or a scope the M that its
+# goroutine is bound to, for a Timer the one that called. So only a heap's own M adds to it, and that
+# M alone runs it as long as it looks: in schedule, in find_work, and at the end of a sleep that it
+# has given the heap's first deadline. Where the M does not look (it stands in a call, its thread
+# has ended, it is a foreign thread's) sysmon does.
 #
 # Invariants
-#   T1  heap[i].index == i; index is -1 for a timer that is not in the heap.
+#   T1  heap[i].index == i; index is < 0 for a timer that is not in a heap.
 #   T2  heap[parent].when <= heap[child].when; next_when mirrors heap[0].when.
-#   T3  A timer is fired under timers.lock: its park word is won there, before the lock is
+#   T3  A timer is fired under its heap's lock: its park word is won there, before the lock is
 #       left, so once timer_stop has returned the timer can touch no later park.
-#   T4  Who adds a timer that comes before all others wakes the poller, if the poller sleeps
-#       beyond it. StoreLoad: timer_add writes next_when, then reads poll_until; poll_sleep
-#       writes poll_until, then reads next_when (both seqcst).
+#   T4  Who adds a timer that comes before all others of its heap tells sysmon, if that would look
+#       later. StoreLoad: timer_add writes next_when, then reads sysmon.until; sysmon writes until,
+#       then reads next_when (rt/sched/sysmon.pxi, W3).
+#   T5  A batch that has left the heap and is not yet on its queues counts in h.firing.
 #
-# Add and stop are O(log n); nothing here touches a Python object.
+# Add and stop are O(log n); nothing here touches a Python object. At most TIMER_BATCH fire in one
+# holding of the lock, so that a hundred thousand that are due together hold up nobody.
+
+cdef enum:
+    TIMER_BATCH = 64
+    TIMER_FORKED = -2           # index: in a heap when the process was forked, to be added again
 
 
-cdef inline void timer_place(gm_timer* t, Py_ssize_t i) noexcept nogil:
-    timers.heap[i] = t
+cdef inline gm_m* timer_m(gm_timer* t) noexcept nogil:
+    # Whose heap it is, or goes, in.
+    if t.park != NULL:
+        return t.park.m
+    if t.word == TIMER_SCOPE:
+        return (<gm_scope*>t).park.m
+    return (<gm_tnode*>t).m
+
+
+cdef inline void timer_place(gm_timers* h, gm_timer* t, Py_ssize_t i) noexcept nogil:
+    h.heap[i] = t
     t.index = i
 
 
-cdef void timer_up(gm_timer* t, Py_ssize_t i) noexcept nogil:
+cdef void timer_up(gm_timers* h, gm_timer* t, Py_ssize_t i) noexcept nogil:
     cdef Py_ssize_t parent
     while i > 0:
         parent = (i - 1) // 4
-        if timers.heap[parent].when <= t.when:
+        if h.heap[parent].when <= t.when:
             break
-        timer_place(timers.heap[parent], i)
+        timer_place(h, h.heap[parent], i)
         i = parent
-    timer_place(t, i)
+    timer_place(h, t, i)
 
 
-cdef void timer_down(gm_timer* t, Py_ssize_t i) noexcept nogil:
+cdef void timer_down(gm_timers* h, gm_timer* t, Py_ssize_t i) noexcept nogil:
     cdef Py_ssize_t c, least, k
     while True:
         c = 4 * i + 1
-        if c >= timers.n:
+        if c >= h.n:
             break
         least = c
-        for k in range(c + 1, min(c + 4, timers.n)):
-            if timers.heap[k].when < timers.heap[least].when:
+        for k in range(c + 1, min(c + 4, h.n)):
+            if h.heap[k].when < h.heap[least].when:
                 least = k
-        if timers.heap[least].when >= t.when:
+        if h.heap[least].when >= t.when:
             break
-        timer_place(timers.heap[least], i)
+        timer_place(h, h.heap[least], i)
         i = least
-    timer_place(t, i)
+    timer_place(h, t, i)
 
 
-cdef inline void timers_note_first() noexcept nogil:
-    # seqcst: T4
-    gm_store_i64_seqcst(&timers.next_when, timers.heap[0].when if timers.n > 0 else INT64_MAX)
+cdef inline void timers_note_first(gm_timers* h) noexcept nogil:
+    # The lock's holder; read without it (T4: timer_add has the barrier).
+    gm_store_i64_release(&h.next_when, h.heap[0].when if h.n > 0 else INT64_MAX)
 
 
 cdef int timer_add(gm_timer* t) noexcept nogil:
-    # t.when, t.park and t.word are set. Returns -1 when there is no memory.
+    # t.when and what timer_m asks for are set. Returns -1 when there is no memory.
+    cdef gm_m* m = timer_m(t)
+    cdef gm_timers* h = &m.timers
     cdef gm_timer** bigger
     cdef bint first
-    gm_lock_acquire(&timers.lock)
-    if timers.n == timers.room:
-        bigger = <gm_timer**>realloc(timers.heap, max(64, timers.room * 2) * sizeof(gm_timer*))
+    gm_lock_acquire(&h.lock)
+    if h.n == h.room:
+        bigger = <gm_timer**>realloc(h.heap, max(64, h.room * 2) * sizeof(gm_timer*))
         if bigger == NULL:
-            gm_lock_release(&timers.lock)
+            gm_lock_release(&h.lock)
             return -1
-        timers.heap = bigger
-        timers.room = max(64, timers.room * 2)
-    timers.n += 1
-    timer_up(t, timers.n - 1)
+        h.heap = bigger
+        h.room = max(64, h.room * 2)
+    h.n += 1
+    timer_up(h, t, h.n - 1)
     first = t.index == 0
     if first:
-        timers_note_first()
-    gm_lock_release(&timers.lock)
+        timers_note_first(h)
+    gm_lock_release(&h.lock)
     if first:
-        poll_wake_before(t.when)                    # T4
+        sysmon_timer(m, t.when)                     # T4
     return 0
 
 
-cdef void timer_remove(gm_timer* t) noexcept nogil:
-    # timers.lock held, t in the heap.
+cdef void timer_remove(gm_timers* h, gm_timer* t) noexcept nogil:
+    # h.lock held, t in the heap.
     cdef Py_ssize_t i = t.index
     cdef gm_timer* last
-    timers.n -= 1
-    last = timers.heap[timers.n]
+    h.n -= 1
+    last = h.heap[h.n]
     t.index = -1
     if last != t:
-        if i > 0 and last.when < timers.heap[(i - 1) // 4].when:
-            timer_up(last, i)
+        if i > 0 and last.when < h.heap[(i - 1) // 4].when:
+            timer_up(h, last, i)
         else:
-            timer_down(last, i)
-    if timers.room > 1024 and timers.n < timers.room // 4:
-        timers_shrink()
+            timer_down(h, last, i)
+    if h.room > 1024 and h.n < h.room // 4:
+        timers_shrink(h)
     if i == 0:
-        timers_note_first()
+        timers_note_first(h)
 
 
-cdef void timers_shrink() noexcept nogil:
+cdef void timers_shrink(gm_timers* h) noexcept nogil:
     # A stopped timer holds no memory for long: the heap's array follows its use.
-    cdef gm_timer** smaller = <gm_timer**>realloc(
-        timers.heap, (timers.room // 2) * sizeof(gm_timer*))
+    cdef gm_timer** smaller = <gm_timer**>realloc(h.heap, (h.room // 2) * sizeof(gm_timer*))
     if smaller != NULL:
-        timers.heap = smaller
-        timers.room //= 2
+        h.heap = smaller
+        h.room //= 2
 
 
 cdef inline void timer_stop(gm_timer* t) noexcept nogil:
-    gm_lock_acquire(&timers.lock)
+    cdef gm_timers* h = &timer_m(t).timers
+    gm_lock_acquire(&h.lock)
     if t.index >= 0:
-        timer_remove(t)
-    gm_lock_release(&timers.lock)
+        timer_remove(h, t)
+    gm_lock_release(&h.lock)
 
 
-cdef gm_g* timer_fire(gm_timer* t, int64_t now) noexcept nogil:
-    # One that is no park's time-out, under timers.lock. A goroutine to be readied, or NULL.
+cdef gm_g* timer_fire(gm_timers* h, gm_timer* t, int64_t now) noexcept nogil:
+    # The first of h, under its lock. A goroutine that is to be readied, or NULL.
+    if t.park != NULL:
+        timer_remove(h, t)
+        if not park_win(t.park, t.word):            # T3
+            return NULL
+        t.park.reason = WAKE_TIMEOUT
+        return t.park.g
     if t.word == TIMER_NODE:
-        node_fire(t, now)
+        node_fire(h, t, now)
         return NULL
-    timer_remove(t)
+    timer_remove(h, t)
     return scope_fire(<gm_scope*>t)
 
 
-cdef void timers_run(gm_m* m, int64_t now) noexcept nogil:
-    # Fires all that is due. The woken go to their Ms after the lock is left.
+cdef bint timers_batch(gm_m* owner, gm_m* m, int64_t now) noexcept nogil:
+    # Fires what is due in owner's heap, TIMER_BATCH at most. m: the calling M, NULL for sysmon. All
+    # that it wakes is bound to owner: it goes there at once, with one wake-up. True: there is more.
+    cdef gm_timers* h = &owner.timers
     cdef gm_gq due
-    cdef gm_timer* t
     cdef gm_g* g
+    cdef int n = 0
+    cdef bint more
     due.head = due.tail = NULL
     due.n = 0
-    gm_lock_acquire(&timers.lock)
-    while timers.n > 0 and timers.heap[0].when <= now:
-        t = timers.heap[0]
-        if t.park == NULL:
-            g = timer_fire(t, now)
-            if g != NULL:
-                gq_put(&due, g)
-            continue
-        timer_remove(t)
-        if park_win(t.park, t.word):                # T3
-            t.park.reason = WAKE_TIMEOUT
-            gq_put(&due, t.park.g)
-    gm_lock_release(&timers.lock)
-    while True:
-        g = gq_get(&due)
-        if g == NULL:
-            return
-        goready(m, g, False)
+    gm_lock_acquire(&h.lock)
+    gm_fetch_add_u32_seqcst(&h.firing, 1)           # T5
+    if m == NULL and gm_load_u32_relaxed(&sched.frozen):
+        n = TIMER_BATCH                             # J2
+    while n < TIMER_BATCH and h.n > 0 and h.heap[0].when <= now:
+        g = timer_fire(h, h.heap[0], now)
+        if g != NULL:
+            gm_store_u32_relaxed(&g.status, G_RUNNABLE)
+            gq_put(&due, g)
+        n += 1
+    more = n == TIMER_BATCH and h.n > 0 and h.heap[0].when <= now
+    if h.fired != NULL:
+        gm_store_u32_seqcst(&sched.undelivered, 1)  # inside of firing: see timers_deliver
+    gm_lock_release(&h.lock)
+    hook_point(HOOK_FIRING)
+    if m != NULL:
+        counters(m).readied += due.n
+    if owner == m:
+        while due.head != NULL:
+            gq_put(&m.ready, gq_get(&due))
+    elif due.head != NULL:
+        inbox_push_all(&owner.inbox, &due)
+        wake_m(owner)
+    gm_fetch_add_u32_seqcst(&h.firing, <uint32_t>-1)
+    return more
+
+
+cdef bint timers_pending(gm_timers* h) noexcept nogil:
+    # Whether anything of it can still make a goroutine run.
+    cdef bint pending
+    gm_lock_acquire(&h.lock)
+    pending = h.n > 0 or h.fired != NULL or gm_load_u32_seqcst(&h.firing) != 0
+    gm_lock_release(&h.lock)
+    return pending

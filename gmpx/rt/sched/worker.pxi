@@ -12,8 +12,7 @@
 #   G3  Only g0 starts workers, from its own shallow stack: a new greenlet inherits the depth of
 #       the one that starts it, so a chain of starts would run into RecursionError. g0 and each
 #       worker begin with a full recursion allowance.
-#   G4  g0 has control only to make a worker for m.handoff, to go on with m.after when a worker
-#       has ended, and to end idle workers (m.reap). On a worker M it is the thread's root
+#   G4  g0 has control only to make a worker for m.handoff and to end idle workers (m.reap). On a worker M it is the thread's root
 #       greenlet and searches itself when it has nothing of these to do; on M0 somebody else
 #       always does.
 #   G5  No pointer to a C stack crosses a switch: workers are on the heap.
@@ -179,11 +178,8 @@ cdef void g0_loop(gm_m* m) noexcept:
         if m.reap > 0:
             reap_workers(m)
             continue
-        g = m.after
-        m.after = NULL
-        if g == NULL:
-            g = m.handoff
-            m.handoff = NULL
+        g = m.handoff
+        m.handoff = NULL
         if g == NULL:
             g = schedule(m, NULL)
         if g == NULL:                           # a worker M stops

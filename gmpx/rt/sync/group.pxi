@@ -58,9 +58,9 @@ cdef void group_cancel(gm_m* m, GroupCore grp) noexcept:
         g = next
     gm_mu_unlock(&all_mu)
     if grp.scope is not None:
-        gm_lock_acquire(&timers.lock)
+        scopes_lock(grp.scope.s.park)
         body = scope_fire(&grp.scope.s)
-        gm_lock_release(&timers.lock)
+        scopes_unlock(grp.scope.s.park)
         if body != NULL:
             goready(m, body, False)
 

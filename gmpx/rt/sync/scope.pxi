@@ -8,7 +8,7 @@
 # outermost of them that it ends. A scope that has fired outside of a shield waits for its end.
 #
 # Invariants
-#   I1  The list and the states are changed under timers.lock.
+#   I1  The list and the states are changed under the lock of the timers of the goroutine's M.
 #   I2  Who fires sets the state, then tries to win the park; gopark arms, then asks scopes_due
 #       under the lock, if there are scopes at all. So either sees the other.
 #   I3  A scope is on the list of the goroutine that opened it until that one closes it or ends.
@@ -26,6 +26,14 @@ class Interrupted(Cancelled):
     on the way out."""
 
 
+cdef inline void scopes_lock(gm_park* pk) noexcept nogil:
+    gm_lock_acquire(&pk.m.timers.lock)
+
+
+cdef inline void scopes_unlock(gm_park* pk) noexcept nogil:
+    gm_lock_release(&pk.m.timers.lock)
+
+
 cdef uint32_t scopes_due(gm_park* pk) noexcept nogil:
     # I1. How many have fired, undelivered, with no shield inside.
     cdef gm_scope* s = pk.scopes
@@ -37,7 +45,7 @@ cdef uint32_t scopes_due(gm_park* pk) noexcept nogil:
 
 
 cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
-    # timers.lock held. The goroutine that is to be readied with WAKE_SCOPE, or NULL.
+    # Lock held (I1). The goroutine that is to be readied with WAKE_SCOPE, or NULL.
     cdef gm_park* pk = s.park
     cdef uint64_t word
     if s.state != SCOPE_OPEN:
@@ -55,48 +63,48 @@ cdef gm_g* scope_fire(gm_scope* s) noexcept nogil:
 cdef bint scopes_interrupt(gm_park* pk) noexcept nogil:
     # gopark, armed: whether a scope wants this park not to happen. It is won then.
     cdef bint due
-    gm_lock_acquire(&timers.lock)                       # I2
+    scopes_lock(pk)                       # I2
     due = scopes_due(pk) != 0
-    gm_lock_release(&timers.lock)
+    scopes_unlock(pk)
     return due and park_win(pk, armed_word(pk))
 
 
 cdef void scopes_delivered(gm_park* pk) noexcept nogil:
     cdef gm_scope* s
-    gm_lock_acquire(&timers.lock)
-    timers.deliveries += 1
+    scopes_lock(pk)
+    pk.m.timers.deliveries += 1
     s = pk.scopes
     while s != NULL and not s.is_shield:
         if s.state == SCOPE_FIRED:
             s.state = SCOPE_DELIVERED
-            s.delivery = timers.deliveries
+            s.delivery = pk.m.timers.deliveries
         s = s.outer
-    gm_lock_release(&timers.lock)
+    scopes_unlock(pk)
 
 
 cdef void scope_push(gm_park* pk, gm_scope* s) noexcept:
     incref(s.obj)                                       # I3
     s.park = pk
-    gm_lock_acquire(&timers.lock)
+    scopes_lock(pk)
     s.state = SCOPE_OPEN
     s.outer = pk.scopes
     pk.scopes = s
-    gm_lock_release(&timers.lock)
+    scopes_unlock(pk)
 
 
 cdef int scope_pop(gm_scope* s) except -1:
     # Its state at the end, and its reference back to the caller.
     cdef gm_scope** at = &s.park.scopes
     cdef int state
-    gm_lock_acquire(&timers.lock)
+    scopes_lock(s.park)
     if s.timer.index >= 0:
-        timer_remove(&s.timer)
+        timer_remove(&s.park.m.timers, &s.timer)
     state = s.state
     s.state = SCOPE_CLOSED
     while at[0] != s:                                   # nearly always the first
         at = &at[0].outer
     at[0] = s.outer
-    gm_lock_release(&timers.lock)
+    scopes_unlock(s.park)
     return state
 
 
@@ -112,9 +120,9 @@ cdef void scopes_drop(gm_park* pk) noexcept:
 cdef bint scopes_take(gm_park* pk) noexcept nogil:
     # A wait that did not park: whether it is interrupted.
     cdef bint due
-    gm_lock_acquire(&timers.lock)
+    scopes_lock(pk)
     due = scopes_due(pk) != 0
-    gm_lock_release(&timers.lock)
+    scopes_unlock(pk)
     if due:
         scopes_delivered(pk)
     return due
@@ -124,9 +132,19 @@ cdef void scopes_again(gm_park* pk) noexcept:
     # A fork's child: its one goroutine's time goes on.
     cdef gm_scope* s = pk.scopes
     while s != NULL:
-        if s.timer.index >= 0:
+        if s.timer.index == TIMER_FORKED:
             s.timer.index = -1
             timer_add(&s.timer)             # without memory for it the scope has no deadline
+        s = s.outer
+
+
+cdef void scopes_forked(gm_park* pk) noexcept:
+    # A fork's child: the heap that they lay in is forgotten.
+    cdef gm_scope* s = pk.scopes
+    pk.timer.index = -1
+    while s != NULL:
+        if s.timer.index >= 0:
+            s.timer.index = TIMER_FORKED
         s = s.outer
 
 
@@ -189,17 +207,15 @@ cdef class Scope:
         self.s.timer.when = deadline
         if timer_add(&self.s.timer) < 0:
             raise MemoryError()
-        if m.kind == M_FOREIGN:
-            timers_attend()
         return 0
 
     cdef int fire(self) except -1:
         cdef gm_g* g
-        gm_lock_acquire(&timers.lock)
+        scopes_lock(self.s.park)
         if self.s.timer.index >= 0:
-            timer_remove(&self.s.timer)
+            timer_remove(&self.s.park.m.timers, &self.s.timer)
         g = scope_fire(&self.s)
-        gm_lock_release(&timers.lock)
+        scopes_unlock(self.s.park)
         if g != NULL:
             goready(getm(), g, False)
         return 0
@@ -298,11 +314,11 @@ cdef class timeout(Scope):
         cdef bint again
         if self.s.state == SCOPE_CLOSED:
             raise RuntimeError("timeout.reset: not inside the block")
-        gm_lock_acquire(&timers.lock)
+        scopes_lock(self.s.park)
         again = self.s.state == SCOPE_OPEN
         if self.s.timer.index >= 0:
-            timer_remove(&self.s.timer)
-        gm_lock_release(&timers.lock)
+            timer_remove(&self.s.park.m.timers, &self.s.timer)
+        scopes_unlock(self.s.park)
         if not again:
             return
         self.seconds = seconds

@@ -6,7 +6,7 @@
 #
 # Invariants
 #   H1  A node is in the heap when timer.index >= 0, and on `fired` when on_fired; a ticker may be
-#       on both. Both are changed under timers.lock.
+#       on both. Both belong to the M node.m and are changed under the lock of its timers.
 #   H2  A channel keeps its node, a node does not keep its channel: when nobody has the channel any
 #       more the timer goes. A node with a function is kept by the runtime while it is pending.
 #   H4  started_nodes (GIL) holds every node that is in the heap or on `fired`: a fork's child makes
@@ -19,41 +19,42 @@ cdef enum:
     TIMER_NODE = 2
 
 
-cdef void node_fire(gm_timer* t, int64_t now) noexcept nogil:
-    # timers.lock held; t is the first in the heap and due.
+cdef void node_fire(gm_timers* h, gm_timer* t, int64_t now) noexcept nogil:
+    # h.lock held; t is the first in the heap and due.
     cdef gm_tnode* node = <gm_tnode*>t
     if node.period > 0:
         t.when += node.period * (1 + (now - t.when) // node.period)
-        timer_down(t, 0)
-        timers_note_first()
+        timer_down(h, t, 0)
+        timers_note_first(h)
     else:
-        timer_remove(t)
+        timer_remove(h, t)
     if node.on_fired:
         return                              # a tick that nobody has come to deliver: dropped
     node.on_fired = True
     node.fired_at = now
     node.next = NULL
-    node.prev = timers.fired_last
+    node.prev = h.fired_last
     if node.prev != NULL:
         node.prev.next = node
     else:
-        timers.fired = node
-    timers.fired_last = node
+        h.fired = node
+    h.fired_last = node
 
 
 cdef void fired_remove(gm_tnode* node) noexcept nogil:
-    # timers.lock held.
+    # The lock of node.m's timers held.
+    cdef gm_timers* h = &node.m.timers
     if not node.on_fired:
         return
     node.on_fired = False
     if node.prev != NULL:
         node.prev.next = node.next
     else:
-        timers.fired = node.next
+        h.fired = node.next
     if node.next != NULL:
         node.next.prev = node.prev
     else:
-        timers.fired_last = node.prev
+        h.fired_last = node.prev
 
 
 cdef gm_tnode* started_nodes = NULL
@@ -84,53 +85,54 @@ cdef inline void started_remove(gm_tnode* node) noexcept:
         node.all_next.all_prev = node.all_prev
 
 
-cdef void nodes_again() noexcept:
-    # H4. In a fork's child, whose heap is empty.
+cdef void nodes_again(gm_m* m) noexcept:
+    # H4. In a fork's child, whose heaps are empty: m's gets them.
     cdef gm_tnode* node = started_nodes
     cdef gm_tnode* next
     while node != NULL:
         next = node.all_next
         node.timer.index = -1
-        node.on_fired = False
+        node.m = m
         if ((<TimerNode>node.obj).call is not None and not node.kept) or timer_add(&node.timer) < 0:
             started_remove(node)            # its reference, if any, stays: L5's dead have it
         node = next
 
 
 cdef void timers_deliver(gm_m* m) noexcept:
-    # With the GIL: all that has fired.
+    # With the GIL: all that has fired, on whichever M's list. sched.undelivered is lowered before
+    # the lists are read, and raised under a list's lock after it has grown: it is never 0 while a
+    # list has something and nobody is at it.
+    cdef gm_m* owner = allm_first()
+    gm_store_u32_seqcst(&sched.undelivered, 0)
+    while owner != NULL:
+        while deliver_first(m, &owner.timers):
+            pass
+        owner = owner.all_next
+
+
+cdef bint deliver_first(gm_m* m, gm_timers* h) noexcept:
     cdef gm_tnode* node
     cdef TimerNode obj
     cdef int64_t at = 0
-    while True:
-        gm_lock_acquire(&timers.lock)
-        node = timers.fired
-        if node != NULL:
-            fired_remove(node)
-            at = node.fired_at              # once the lock is left it may fire again
-        gm_lock_release(&timers.lock)
-        if node == NULL:
-            return
-        obj = <TimerNode>node.obj
-        try:
-            obj.deliver(m, at)
-        except BaseException as e:          # no memory
-            unraisable(e)
+    gm_lock_acquire(&h.lock)
+    node = h.fired
+    if node != NULL:
+        fired_remove(node)
+        at = node.fired_at                  # once the lock is left it may fire again
+    gm_lock_release(&h.lock)
+    if node == NULL:
+        return False
+    obj = <TimerNode>node.obj
+    try:
+        obj.deliver(m, at)
+    except BaseException as e:              # no memory
+        unraisable(e)
+    return True
 
 
 cdef void unraisable(object e) noexcept:
     PyErr_SetNone_of(e)
     PyErr_WriteUnraisable(NULL)
-
-
-cdef int timers_attend() except -1:
-    # Somebody must be there when a timer is due, also if this thread is busy elsewhere.
-    if gm_load_ptr_seqcst(&sched.poller) == NULL:
-        if gm_load_u32_relaxed(&sched.nmidle) == 0 and gm_load_u32_relaxed(&sched.nm) == 0:
-            new_m(NULL)
-        else:
-            poll_pass_on(NULL)
-    return 0
 
 
 @cython.final
@@ -150,13 +152,17 @@ cdef class TimerNode:
 
     cdef bint cancel(self) noexcept:
         # Whether it was pending.
+        cdef gm_timers* h
         cdef bint was
-        gm_lock_acquire(&timers.lock)
+        if self.node.m == NULL:
+            return False                            # has never been started
+        h = &self.node.m.timers
+        gm_lock_acquire(&h.lock)
         was = self.pending()
         if self.node.timer.index >= 0:
-            timer_remove(&self.node.timer)
+            timer_remove(h, &self.node.timer)
         fired_remove(&self.node)
-        gm_lock_release(&timers.lock)
+        gm_lock_release(&h.lock)
         started_remove(&self.node)
         return was
 
@@ -164,15 +170,14 @@ cdef class TimerNode:
         # Not pending. delay: nanoseconds, < 0 for never.
         if self.chan == NULL and self.call is None:
             raise RuntimeError("this timer has not been initialised")
-        getm()                                      # whoever delivers it needs a P to be there
         if delay < 0:
             return 0
+        self.node.m = getm()
         self.node.timer.when = clock_now() + delay
         if timer_add(&self.node.timer) < 0:
             raise MemoryError()
         started_put(&self.node)
         self.hold()
-        timers_attend()
         return 0
 
     cdef bint stop(self) except -1:

@@ -1,0 +1,94 @@
+# The policy: when an M is woken for work, and what it may take from other Ps.
+#
+# It decides on nothing else. An M that is awake with a P and has nothing of its own takes from the
+# global queue, always (glob_take); who wakes for a goroutine of its own needs no leave.
+#
+# Free-threaded builds do as Go does: each `go` sees to it that an M spins if there is an idle P
+# (wake_p), one that spins steals half a ring, the last one that finds work wakes another, at most
+# half of the busy Ps' number spin.
+#
+# On GIL builds threads that run Python code take turns, so a further one gains nothing while the
+# code keeps the GIL and costs much when the tasks are tiny (measured: chains of spawns on two Ms 2.1
+# times slower on 3.14; 100,000 goroutines on one unbuffered channel 3,500 ns each across two
+# threads, 700 on one, for what starts on a thread stays there). So there
+#   - `go` on an M wakes nobody: its own M comes to it. That it does is sysmon's to watch.
+#   - `go` on a thread without a P fills the global queue: it wakes an M while fewer than two Ps
+#     are at work, Ps whose M stands in a system call not counted.
+#   - A P that holds fresh Gs and does not move has them stolen. sysmon gives the verdict:
+#       STANDS_BLOCKED  its M stands in a system call: the GIL was found free, or never its. Thieves
+#                       take as Go's do.
+#       STANDS_BUSY     it has not ticked for STALL_NS while nobody else did, or for SLOW_STALL_NS
+#                       whatever the others did (an M that waits for the GIL stands still for as long
+#                       as the others keep it): a thread that computes, or does nothing but spawn.
+#                       Thieves take one G at sysmon's first look, twice as many at each further one.
+#     A verdict holds for the tick that it was given at: the first G that the P runs ends it.
+#   - Gs that overflow from a ring stay its P's (overflow_of): they are stolen as its ring is.
+#   - A global queue whose head is older than STALL_NS and that hardly moves has an M woken for it.
+#   - Nobody spins: there is nothing to find that sysmon has not seen.
+#
+# How many Ms: those that run, or could, are nprocs + 1 at most. The one more runs Gs while the main
+# thread is busy with Python of its own and keeps its P. Ms that stand in a system call, by
+# sysmon's verdict, and those kept to one goroutine do not count. A wrong verdict costs a thread.
+
+cdef enum:
+    STANDS_NOT = 0
+    STANDS_BUSY = 1
+    STANDS_BLOCKED = 2
+    MOST_MS = 10000             # Go's limit on threads
+    BUSY_ENOUGH = 2             # Ps at work that a foreign thread's spawns are left to
+
+
+cdef inline void policy_spawned(gm_m* m) noexcept nogil:
+    # m has put a fresh G on its own ring.
+    if GM_FREE_THREADED:
+        wake_p()
+    else:
+        sysmon_watch()
+
+
+cdef inline void policy_queued() noexcept nogil:
+    # The global queue has got work that belongs to no P.
+    if not GM_FREE_THREADED:
+        sysmon_watch()
+        if (gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_seqcst(&sched.npidle)
+                >= BUSY_ENOUGH + gm_load_u32_relaxed(&sched.nblocked)):
+            return
+    wake_p()
+
+
+cdef inline bint policy_spins(gm_m* m) noexcept nogil:
+    # Whether m, with nothing to do, looks several times before it sleeps (Go's bound).
+    return GM_FREE_THREADED and (m.spinning or 2 * gm_load_u32_relaxed(&sched.nmspinning)
+        < gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle))
+
+
+cdef inline uint32_t policy_steals(gm_p* victim) noexcept nogil:
+    # How many Gs may be taken from victim now.
+    cdef uint32_t verdict, grant
+    if GM_FREE_THREADED:
+        return GM_RUNQ_HALF
+    verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in judge
+    if gm_likely(verdict == STANDS_NOT):
+        return 0
+    if gm_load_u64_relaxed(&victim.sched_tick) != victim.seen:
+        return 0                                            # it moves again
+    if verdict == STANDS_BLOCKED:
+        return GM_RUNQ_HALF
+    grant = gm_load_u32_relaxed(&victim.grant)
+    if grant > 0 and gm_cas_u32_acqrel(&victim.grant, grant, 0):
+        return grant
+    return 0
+
+
+cdef inline bint policy_more_ms(uint32_t n) noexcept nogil:
+    # Whether a worker M may be added to the n that there are.
+    cdef uint32_t blocked = min(n, gm_load_u32_relaxed(&sched.nblocked))
+    return n < MOST_MS and (n - blocked
+        <= gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked))
+
+
+cdef inline void policy_found(bint last_spinner) noexcept nogil:
+    # An M that was spinning has found work (Go's resetspinning): work published while wake_p saw
+    # a spinner, and left it to that, is covered by another.
+    if GM_FREE_THREADED and last_spinner:
+        wake_p()

@@ -1,0 +1,231 @@
+# sysmon: a thread of its own that watches the others (proc.go: sysmon).
+#
+# It holds no P, runs no goroutine, has no Python thread state and never takes the GIL; all it does
+# is to look, and to wake Ms:
+#   - It fires the timers of Ms that do not see to theirs: Ms that stand in a call, or run for long
+#     without a tick; foreign threads; threads that have ended.
+#   - It finds the Ps whose fresh Gs lie there because their M stands, and a global queue that does
+#     not move, gives the verdict (rt/sched/policy.pxi) and has an M woken or started.
+# It is started when it is first wanted. While `watch` is 1 it looks every LOOK_NS. When QUIET_LOOKS in
+# a row have found nothing to watch it sleeps: until the first timer of an M that does not see to
+# its own, or for good.
+#
+# W3 and W4 (rt/sched/sleep.pxi) say why nobody waits for it in vain. Its side of both: note_clear,
+# stores watch and until, heavy barrier, looks at everything once more, sleeps. The others' side:
+# they publish, pass the light barrier, read watch or until, and wake it if need be; who sees watch 0
+# sets it, so one of many wakes it.
+
+cdef enum:
+    LOOK_NS = 5000000           # how often it looks while watch is set
+    LOOK_SOON_NS = 1000000      # the same, while something queued seems to stand
+    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
+    SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
+    TIMER_LATE_NS = 5000000     # an awake M runs its own timers; by then sysmon does
+    QUIET_LOOKS = 4
+    FREE_SAMPLES = 2            # found with nobody having the GIL: in a system call
+    OTHER_SAMPLES = 16          # found so often without the GIL, somebody else perhaps having it
+    SLOW_TAKES = 16             # fewer taken from the global queue in LOOK_NS: it hardly moves
+
+
+cdef inline void sysmon_watch() noexcept nogil:
+    # A fresh G was put where somebody might have to be sent for it (W4).
+    gm_barrier_light()
+    if gm_unlikely(gm_load_u32_relaxed(&sysmon.watch) == 0):
+        sysmon_wake()
+
+
+cdef inline void sysmon_timer(gm_m* m, int64_t when) noexcept nogil:
+    # m, awake, has timers, the first of them due then (W3).
+    gm_barrier_light()
+    if gm_unlikely(timer_late(m, when) < gm_load_i64_relaxed(&sysmon.until)):
+        sysmon_wake()
+
+
+cdef inline int64_t timer_late(gm_m* m, int64_t when) noexcept nogil:
+    # When sysmon fires it. The Ms that schedule have the first go.
+    return when + (TIMER_LATE_NS if m.kind == M_MAIN or m.kind == M_WORKER else 0)
+
+
+cdef void sysmon_wake() noexcept nogil:
+    gm_store_i64_seqcst(&sysmon.until, 0)
+    if gm_exchange_u32_seqcst(&sysmon.watch, 1) == 0 or gm_load_u32_relaxed(&sysmon.started):
+        if gm_exchange_u32_seqcst(&sysmon.started, 1) == 0:
+            if PyThread_start_new_thread(sysmon_main, NULL) == <unsigned long>-1:
+                # no thread to be had: the next one tries again
+                gm_store_u32_seqcst(&sysmon.started, 0)
+                gm_store_u32_seqcst(&sysmon.watch, 0)
+                gm_store_i64_seqcst(&sysmon.until, INT64_MAX)
+            return
+        note_wakeup(&sysmon.note)
+
+
+cdef void sysmon_main(void* unused) noexcept nogil:
+    cdef int64_t now, until
+    cdef bint quiet, woken
+    gm_block_signals()
+    while True:
+        note_clear(&sysmon.note, NOTE_ASLEEP)
+        while gm_load_u32_seqcst(&sched.over):
+            note_sleep(&sysmon.note, -1, False)         # for good
+        now = gm_nanotime()
+        until = sysmon_look(now, &quiet)
+        sysmon.quiet = sysmon.quiet + 1 if quiet else 0
+        if sysmon.quiet < QUIET_LOOKS:
+            until = min(until, now + LOOK_NS)
+        else:
+            gm_store_u32_seqcst(&sysmon.watch, 0)
+        gm_store_i64_seqcst(&sysmon.until, until)
+        hook_point(HOOK_SYSMON_SLEEP)
+        gm_barrier_heavy()                              # W3, W4
+        if sysmon.quiet >= QUIET_LOOKS and anything_queued():
+            gm_store_u32_seqcst(&sysmon.watch, 1)
+            sysmon.quiet = 0
+            until = min(until, now + LOOK_NS)
+        if sysmon.quiet >= QUIET_LOOKS:
+            gm_store_u32_relaxed(&sched.nblocked, 0)    # nothing keeps it up to date now
+        until = min(until, first_timer())
+        if until == INT64_MAX:
+            woken = note_sleep(&sysmon.note, -1, False) == 1
+        else:
+            woken = note_sleep(&sysmon.note, max(until - gm_nanotime(), 0), False) == 1
+        if woken:
+            sysmon.quiet = 0                            # there may be more of it
+        gm_store_i64_seqcst(&sysmon.until, 0)           # it looks at once
+
+
+cdef int64_t sysmon_look(int64_t now, bint* quiet) noexcept nogil:
+    # One round. When it wants to look again at the latest; quiet: nothing is there to be watched.
+    cdef bint stalled
+    cdef bint soon = False
+    late_timers(now)
+    stalled = judge(now, quiet, &soon)
+    if stalled or gm_load_u32_relaxed(&sched.undelivered):
+        # One at a time: it is on its way, or does not get the GIL; it takes all that it finds.
+        if gm_load_u32_relaxed(&sched.nmspinning) == 0:
+            start_any()
+    return now + LOOK_SOON_NS if soon else first_timer()
+
+
+# ---- timers --------------------------------------------------------------------------------
+
+cdef int64_t first_timer() noexcept nogil:
+    # When the first timer is due that sysmon has to fire.
+    cdef gm_m* m = allm_first()
+    cdef int64_t when
+    cdef int64_t first = INT64_MAX
+    if gm_load_u32_relaxed(&sched.frozen):
+        return INT64_MAX
+    while m != NULL:
+        when = gm_load_i64_relaxed(&m.timers.next_when)
+        if when != INT64_MAX and not gm_load_u32_relaxed(&m.sleeps):
+            first = min(first, timer_late(m, when))
+        m = m.all_next
+    return first
+
+
+cdef void late_timers(int64_t now) noexcept nogil:
+    cdef gm_m* m = allm_first()
+    cdef int64_t when
+    while m != NULL:
+        when = gm_load_i64_relaxed(&m.timers.next_when)
+        if when != INT64_MAX and not gm_load_u32_relaxed(&m.sleeps) and timer_late(m, when) <= now:
+            while timers_batch(m, NULL, now):
+                pass
+        m = m.all_next
+
+
+# ---- Ps that stand -------------------------------------------------------------------------
+
+cdef bint judge(int64_t now, bint* quiet, bint* soon) noexcept nogil:
+    # Updates what is known of each P. True: an M is to be sent for fresh Gs.
+    cdef uint32_t i
+    cdef uint32_t blocked = 0
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef bint stalled = False
+    cdef bint queued = False
+    cdef gm_p* p
+    for i in range(n):
+        p = allp[i]
+        if gm_load_u64_relaxed(&p.sched_tick) != p.seen:
+            sysmon.ticked_at = now
+    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
+    for i in range(n):
+        sample(allp[i], now)
+    gm_lock_release(&sched.lock)
+    for i in range(n):
+        p = allp[i]
+        if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED:
+            blocked += 1
+        if fresh_len(p) > 0:
+            queued = True
+            if gm_load_u32_relaxed(&p.verdict) != STANDS_NOT:
+                stalled = True
+            elif p.free > 0:
+                soon[0] = True
+    gm_store_u32_relaxed(&sched.nblocked, blocked)
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        queued = True
+        stalled = glob_stands(now) or stalled
+    else:
+        sysmon.puts_at = 0
+    quiet[0] = not queued
+    return stalled
+
+
+cdef inline int64_t fresh_len(gm_p* p) noexcept nogil:
+    return runq_len(p) + gm_load_i64_relaxed(&p.spill.size)
+
+
+cdef void sample(gm_p* p, int64_t now) noexcept nogil:
+    # One look at p: whether its M ticks, and who has the GIL meanwhile. sched.lock held.
+    cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
+    cdef gm_m* m = <gm_m*>gm_load_ptr_acquire(&p.m)
+    cdef uint32_t verdict = STANDS_NOT
+    cdef int gil
+    if m == NULL or m.ts == NULL or tick != p.seen or p.seen_at == 0:
+        gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
+        p.seen = tick
+        p.seen_at = now
+        p.held = p.free = p.other = 0
+        p.grant_next = 1
+        return
+    gil = gm_gil_sample(m.ts)
+    if gil == GM_GIL_HELD:
+        p.held += 1
+    elif gil == GM_GIL_FREE:
+        p.free += 1
+    else:
+        p.other += 1
+    if now - p.seen_at >= LOOK_NS // 2 and p.held == 0 and (
+            p.free >= FREE_SAMPLES or p.free + p.other >= OTHER_SAMPLES):
+        verdict = STANDS_BLOCKED
+    elif now - p.seen_at >= SLOW_STALL_NS or (
+            now - p.seen_at >= STALL_NS and now - sysmon.ticked_at >= STALL_NS):
+        verdict = STANDS_BUSY
+        if fresh_len(p) > 0:
+            gm_store_u32_relaxed(&p.grant, p.grant_next)
+            p.grant_next = min(2 * p.grant_next, GM_RUNQ_HALF)
+    gm_store_u32_release(&p.verdict, verdict)       # pairs with the acquire in policy_steals
+
+
+cdef bint glob_stands(int64_t now) noexcept nogil:
+    # Whether the head of the global queue has lain there for STALL_NS, and hardly any are taken.
+    cdef uint64_t puts = gm_load_u64_relaxed(&sched.runq.puts)
+    cdef uint64_t takes = gm_load_u64_relaxed(&sched.runq.takes)
+    if sysmon.puts_at == 0 or now - sysmon.puts_at >= STALL_NS:
+        sysmon.queue_stalled = sysmon.puts_at != 0 and takes < sysmon.puts and (
+            takes - sysmon.takes < SLOW_TAKES)
+        sysmon.puts = puts
+        sysmon.takes = takes
+        sysmon.puts_at = now
+    return sysmon.queue_stalled
+
+
+cdef bint anything_queued() noexcept nogil:
+    cdef uint32_t i
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        return True
+    for i in range(gm_load_u32_acquire(&sched.nallp)):
+        if not runq_empty(allp[i]) or gm_load_i64_relaxed(&allp[i].spill.size) > 0:
+            return True
+    return False
