@@ -1,6 +1,7 @@
 """Handles: identity, state, result, exception, join, goexit, the list of all."""
 
 import gc
+import io
 import sys
 import threading
 import traceback
@@ -420,6 +421,34 @@ def test_stack_shows_where_a_parked_goroutine_stands(parked):
     assert "test_stack_shows_where_a_parked_goroutine_stands" in [
         f.name for f in gmpx.current().stack()
     ]
+
+
+def test_a_stack_has_its_oldest_frame_first_as_a_traceback_has(parked):
+    c = gmpx.Chan()
+
+    def inner():
+        c.recv()
+
+    def outer():
+        inner()
+
+    g = gmpx.go(outer)
+    parked(g)
+    assert [f.name for f in g.stack()] == ["outer", "inner"]
+    text = io.StringIO()
+    gmpx.dump(text)
+    dumped = text.getvalue()
+    assert dumped.rindex("outer\n") < dumped.index("inner\n")
+    c.send(None)
+    g.join()
+
+    def here():
+        own = [f.name for f in gmpx.current().stack()]
+        assert own == [f.name for f in traceback.extract_stack()]
+        assert own[-1] == "here"
+
+    here()
+    gmpx.go(here).result()
 
 
 def test_gosched_and_current_are_usable_before_any_spawn_in_a_new_thread(in_thread):

@@ -217,7 +217,8 @@ cdef class Goroutine:
 
     def stack(self):
         """stack()
-        Where a parked or running goroutine stands, as a ``traceback.StackSummary``.
+        Where a parked or running goroutine stands, as a ``traceback.StackSummary``: the oldest
+        frame first, as in a traceback.
 
         Empty for one that has not started or has ended. That of a goroutine that runs on
         another thread is a snapshot.
@@ -225,7 +226,9 @@ cdef class Goroutine:
         import traceback
         frame = frame_of(&self.g)
         frames = traceback.walk_stack(frame) if frame is not None else iter(())
-        return traceback.StackSummary.extract(frames, capture_locals=False)
+        found = traceback.StackSummary.extract(frames, capture_locals=False)
+        found.reverse()
+        return found
 
 
 cdef int join_slow(Goroutine self, timeout) except -1:
