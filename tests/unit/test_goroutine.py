@@ -131,6 +131,40 @@ def test_name_is_settable_and_must_be_a_str():
     assert g.name == "ended"
 
 
+def test_a_name_of_a_class_of_its_own_becomes_a_plain_str():
+    class Name(str):
+        def __repr__(self):
+            raise AssertionError
+
+    g = gmpx.spawn(int, name=Name("given"))
+    assert type(g.name) is str and g.name == "given" and "given" in repr(g)
+    g.name = Name("set")
+    assert type(g.name) is str and g.name == "set"
+    assert g.result() == 0
+
+
+def test_a_spawn_that_raises_leaves_no_goroutine():
+    # One that was made before a late check failed lived on, queued nowhere: shutdown waited for it.
+    def raises():
+        raise ZeroDivisionError
+        yield
+
+    before = gmpx.num_goroutine()
+    for args, options in [
+        ((None,), {}),
+        ((int, 5), {}),
+        ((int, raises()), {}),
+        ((int, (), 5), {}),
+        ((int, ()), {"name": 5}),
+        ((int, ()), {"name": b"x"}),
+        ((int, ()), {"context": {}}),
+    ]:
+        with pytest.raises((TypeError, ZeroDivisionError)):
+            gmpx.spawn(*args, **options)
+        assert gmpx.num_goroutine() == before, (args, options)
+    gmpx.shutdown(20)
+
+
 def test_handles_are_only_made_by_go():
     with pytest.raises(TypeError):
         gmpx.Goroutine()

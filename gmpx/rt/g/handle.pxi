@@ -65,11 +65,17 @@ cdef class Goroutine:
         return g_name(&self.g)
 
     @name.setter
-    def name(self, str value not None):
-        cdef gm_gext* ext = ext_of(&self.g)
-        cdef PyObject* old = ext.name
-        Py_INCREF(value)
-        ext.name = <PyObject*>value
+    def name(self, value):
+        cdef PyObject* name = name_given(value)
+        cdef PyObject* old
+        cdef gm_gext* ext
+        try:
+            ext = ext_of(&self.g)
+        except MemoryError:
+            decref(name)
+            raise
+        old = ext.name
+        ext.name = name
         xdecref(old)
 
     @name.deleter
