@@ -4,6 +4,7 @@ import gc
 import io
 import sys
 import threading
+import time
 import traceback
 
 import pytest
@@ -493,3 +494,98 @@ def test_gosched_and_current_are_usable_before_any_spawn_in_a_new_thread(in_thre
     name, same = in_thread(body).value()
     assert name.startswith("thread ") and same
     assert threading.current_thread() is threading.main_thread()
+
+
+# ---- cancel of what the runtime has not started ----------------------------------------------
+
+
+def test_main_is_cancelled_in_its_wait(until):
+    main, c = gmpx.current(), gmpx.Chan()
+
+    def ask():
+        until(lambda: main.wait_reason == "chan receive")
+        return main.cancel("stop"), main.cancel("stop")
+
+    g = gmpx.go(ask)
+    with pytest.raises(gmpx.Cancelled, match="stop"):
+        c.recv()
+    assert g.result() == (True, True)
+    with pytest.raises(gmpx.WouldBlock):
+        c.send_nowait("nobody waits any more")
+    gmpx.sleep(0.001)  # delivered once
+
+
+def test_main_is_cancelled_from_a_thread(until, in_thread):
+    main = gmpx.current()
+
+    def ask():
+        while main.wait_reason != "chan receive":
+            time.sleep(0)
+        return main.cancel()
+
+    thread = in_thread(ask)
+    with pytest.raises(gmpx.Cancelled):
+        gmpx.Chan().recv()
+    assert thread.value() is True
+
+
+@pytest.mark.parametrize("wait", [lambda: gmpx.sleep(60), lambda: gmpx.sleep(0), gmpx.gosched])
+def test_main_cancels_itself(wait):
+    assert gmpx.current().cancel("me") is True
+    with gmpx.shield():
+        gmpx.sleep(0.001)
+    with pytest.raises(gmpx.Cancelled, match="me"):
+        wait()
+    gmpx.gosched()
+
+
+def test_a_thread_is_cancelled_in_its_wait(until, in_thread):
+    own, c = [], gmpx.Chan()
+
+    def body():
+        own.append(gmpx.current())
+        with pytest.raises(gmpx.Cancelled, match="stop"):
+            c.recv()
+        gmpx.sleep(0.001)
+        return gmpx.go(int).result()
+
+    thread = in_thread(body)
+    until(lambda: own and own[0].wait_reason == "chan receive")
+    assert own[0].cancel("stop") is True
+    assert thread.value() == 0
+    assert own[0].cancel() is False, "the thread has ended"
+    with pytest.raises(gmpx.WouldBlock):
+        c.send_nowait("nobody waits any more")
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [lambda: gmpx.sleep(60), lambda: gmpx.sleep(0), gmpx.gosched, lambda: gmpx.blocking(int)],
+    ids=["sleep", "sleep(0)", "gosched", "blocking"],
+)
+def test_a_thread_is_cancelled_before_its_wait(wait, in_thread):
+    def body():
+        assert gmpx.current().cancel() is True
+        with gmpx.shield():
+            gmpx.gosched()
+        with pytest.raises(gmpx.Cancelled):
+            wait()
+        gmpx.gosched()
+
+    in_thread(body).value()
+
+
+def test_shutdown_leaves_main_and_threads_alone(until, in_thread):
+    own, c = [], gmpx.Chan()
+
+    def body():
+        own.append(gmpx.current())
+        return c.recv()
+
+    thread = in_thread(body)
+    until(lambda: own and own[0].wait_reason == "chan receive")
+    gmpx.shutdown(20)
+    gmpx.sleep(0.001)
+    assert own[0].wait_reason == "chan receive"
+    c.send(7)
+    assert thread.value() == 7

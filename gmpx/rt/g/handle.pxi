@@ -207,16 +207,12 @@ cdef class Goroutine:
         next park point.
 
         One that has not started never runs. Delivered only by an operation that really parks,
-        by gosched and by sleep(0); calls before the delivery coalesce.
+        by gosched and by sleep(0); calls before the delivery coalesce. The main goroutine and
+        those of foreign threads are cancelled like any other.
 
         Returns:
-            False if it has ended already, else True.
-
-        Raises:
-            RuntimeError: for the main goroutine and for a foreign thread's.
+            False if it has ended already, or is main and the program's end has begun; else True.
         """
-        if self.g.flags & GF_SYSTEM:
-            raise RuntimeError(f"{self!r} cannot be cancelled")
         if msg is not None:
             set_cancel_message(&self.g, msg)
         return g_cancel(&self.g)
@@ -274,7 +270,7 @@ cdef object frame_of(gm_g* g):
 cdef bint g_cancel(gm_g* g) noexcept:
     cdef gm_park* pk = g.park
     cdef uint64_t word
-    if gm_load_u32_acquire(&g.status) == G_DEAD:
+    if gm_load_u32_acquire(&g.status) == G_DEAD or g.flags & GF_OVER:
         return False
     if pk == NULL:
         g.flags |= GF_CANCELLED             # trampoline looks before it calls
@@ -289,6 +285,15 @@ cdef bint g_cancel(gm_g* g) noexcept:
     else:
         g.flags |= GF_CANCEL                # gopark looks before it waits
     return True
+
+
+def _program_over():
+    """_program_over()
+    The interpreter exits: main has no code left that a cancel could stop, but exit functions that
+    wait."""
+    cdef gm_m* m = gm_tls_m
+    if m != NULL and m.kind == M_MAIN and m.g_main != NULL:
+        m.g_main.flags = m.g_main.flags & ~<uint32_t>GF_CANCEL | GF_OVER
 
 
 cdef PyObject* raise_cancelled(gm_g* g) noexcept:
