@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from gmpx import _core
-from gmpx._core import DeadlockError, Goroutine, goroutines
+from gmpx._core import DeadlockError, Goroutine, goroutines, shield
 from gmpx.dump import format_dump
 
 T = TypeVar("T")
@@ -199,8 +199,9 @@ def _cancel_all() -> None:
         g.cancel()
     while left:
         try:
-            for g in left:
-                g.join()
+            with shield():  # a cancel of main waits until they have ended
+                for g in left:
+                    g.join()
         except DeadlockError:
             for g in left:  # it waits again, in its clean-up
                 g.cancel()

@@ -227,3 +227,37 @@ def test_shutdown_then_exit_twice_over(child):
             assert all(isinstance(g.exception(), gmpx.Cancelled) for g in gs)
         assert gmpx.num_goroutine() == 1
     """).end(0)
+
+
+def test_main_is_not_cancelled_once_its_program_is_over(child):
+    c = child("""
+        import atexit, sys, threading, gmpx
+        main, over = gmpx.current(), threading.Event()
+        def thread():
+            over.wait()
+            print("thread", main.cancel(), flush=True)
+        def last():
+            gmpx.sleep(0.001)
+            print("last", main.cancel(), flush=True)
+        atexit.register(last)
+        threading._register_atexit(over.set)
+        threading.Thread(target=thread).start()
+        c = gmpx.Chan()
+        def cleans():
+            try: c.recv()
+            finally: print("cleaned", main.cancel(), flush=True)
+        gmpx.go(cleans)
+        gmpx.gosched()
+        main.cancel()                           # and then it waits no more
+    """).end(0)
+    assert sorted(c.out.split("\n")) == ["", "cleaned False", "last False", "thread False"], c.out
+    assert not c.err, c.err
+
+
+def test_a_cancel_that_main_does_not_catch_ends_the_program(child):
+    c = child("""
+        import gmpx
+        gmpx.go(gmpx.current().cancel, "stop")
+        gmpx.sleep(60)
+    """).end(1)
+    assert c.err.rstrip().endswith("Cancelled: stop"), c.err

@@ -1,8 +1,23 @@
 """Threads that come and go, that cannot be had, that trace; signals that keep coming."""
 
+import shutil
+import subprocess
 import sys
 
 import pytest
+
+# One thread that calls f n times: CPython makes a thread state for each call.
+CALLS_BACK = """
+#include <pthread.h>
+static void (*f)(int);
+static void *run(void *n) { for (long i = 0; i < (long)n; i++) f((int)i); return 0; }
+void calls_back(void (*callback)(int), int n) {
+    pthread_t t;
+    f = callback;
+    pthread_create(&t, 0, run, (void *)(long)n);
+    pthread_join(t, 0);
+}
+"""
 
 
 def test_foreign_threads_come_and_go(child):
@@ -51,6 +66,41 @@ def test_a_foreign_thread_first_and_main_last(child):
     """).end(0)
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32" or shutil.which("cc") is None, reason="needs a C compiler and pthreads"
+)
+def test_a_c_thread_calls_back_again_and_again(child, tmp_path):
+    # What ended with the first call's thread state was taken for the end of the thread.
+    (tmp_path / "calls.c").write_text(CALLS_BACK)
+    library = str(tmp_path / "calls.so")
+    command = ["cc", "-shared", "-fPIC", "-pthread", "-o", library, str(tmp_path / "calls.c")]
+    subprocess.run(command, check=True)
+    child("""
+        import ctypes, sys, threading, gmpx
+        N = 5
+        c, base, found = gmpx.Chan(N), gmpx.num_goroutine(), []
+        class Ends:                             # dropped with the state: after the M, or before
+            def __del__(self):
+                try: found.append(gmpx.Chan(1).send_nowait(1))
+                except RuntimeError: found.append(None)
+        local = threading.local()
+        def callback(i):
+            try:
+                local.ends = Ends()
+                c.send((i, gmpx.current().id))
+                assert gmpx.go(lambda: i * i).result() == i * i
+            except BaseException as e:
+                found.append(e)
+        lib = ctypes.CDLL(sys.argv[1])
+        lib.calls_back(ctypes.CFUNCTYPE(None, ctypes.c_int)(callback), N)
+        assert found == [None] * N, found
+        got = [c.recv_nowait() for _ in range(N)]
+        assert [i for i, _ in got] == list(range(N)), got
+        assert len({id for _, id in got}) == N, got
+        assert gmpx.num_goroutine() == base, gmpx.goroutines()
+    """, library).end(0)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm")
 def test_no_thread_can_be_had(child):
     child("""
@@ -58,9 +108,9 @@ def test_no_thread_can_be_had(child):
         def pages():
             with open("/proc/self/statm") as f: return int(f.read().split()[0])
         gmpx.go(int).join()
-        free = resource.getrlimit(resource.RLIMIT_AS)[1]
+        before = resource.getrlimit(resource.RLIMIT_AS)
         room = pages() * resource.getpagesize() + (6 << 20)     # less than a thread's stack
-        resource.setrlimit(resource.RLIMIT_AS, (room, free))
+        resource.setrlimit(resource.RLIMIT_AS, (room, before[1]))
         ran = []
         for i in range(100): gmpx.go(ran.append, i)
         time.sleep(0.1)                         # would be other Ms' turn
@@ -70,7 +120,7 @@ def test_no_thread_can_be_had(child):
         gs = [gmpx.go(c.recv) for _ in range(5)]
         for i in range(5): c.send(i)
         assert sorted(g.result() for g in gs) == list(range(5))
-        resource.setrlimit(resource.RLIMIT_AS, (free, free))
+        resource.setrlimit(resource.RLIMIT_AS, before)
         ev = threading.Event()
         gmpx.go(ev.set)
         assert ev.wait(20)                      # now one can

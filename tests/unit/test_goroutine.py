@@ -1,8 +1,10 @@
 """Handles: identity, state, result, exception, join, goexit, the list of all."""
 
 import gc
+import io
 import sys
 import threading
+import time
 import traceback
 
 import pytest
@@ -128,6 +130,40 @@ def test_name_is_settable_and_must_be_a_str():
     assert g.name == "worker 1"
     g.name = "ended"
     assert g.name == "ended"
+
+
+def test_a_name_of_a_class_of_its_own_becomes_a_plain_str():
+    class Name(str):
+        def __repr__(self):
+            raise AssertionError
+
+    g = gmpx.spawn(int, name=Name("given"))
+    assert type(g.name) is str and g.name == "given" and "given" in repr(g)
+    g.name = Name("set")
+    assert type(g.name) is str and g.name == "set"
+    assert g.result() == 0
+
+
+def test_a_spawn_that_raises_leaves_no_goroutine():
+    # One that was made before a late check failed lived on, queued nowhere: shutdown waited for it.
+    def raises():
+        raise ZeroDivisionError
+        yield
+
+    before = gmpx.num_goroutine()
+    for args, options in [
+        ((None,), {}),
+        ((int, 5), {}),
+        ((int, raises()), {}),
+        ((int, (), 5), {}),
+        ((int, ()), {"name": 5}),
+        ((int, ()), {"name": b"x"}),
+        ((int, ()), {"context": {}}),
+    ]:
+        with pytest.raises((TypeError, ZeroDivisionError)):
+            gmpx.spawn(*args, **options)
+        assert gmpx.num_goroutine() == before, (args, options)
+    gmpx.shutdown(20)
 
 
 def test_handles_are_only_made_by_go():
@@ -422,6 +458,34 @@ def test_stack_shows_where_a_parked_goroutine_stands(parked):
     ]
 
 
+def test_a_stack_has_its_oldest_frame_first_as_a_traceback_has(parked):
+    c = gmpx.Chan()
+
+    def inner():
+        c.recv()
+
+    def outer():
+        inner()
+
+    g = gmpx.go(outer)
+    parked(g)
+    assert [f.name for f in g.stack()] == ["outer", "inner"]
+    text = io.StringIO()
+    gmpx.dump(text)
+    dumped = text.getvalue()
+    assert dumped.rindex("outer\n") < dumped.index("inner\n")
+    c.send(None)
+    g.join()
+
+    def here():
+        own = [f.name for f in gmpx.current().stack()]
+        assert own == [f.name for f in traceback.extract_stack()]
+        assert own[-1] == "here"
+
+    here()
+    gmpx.go(here).result()
+
+
 def test_gosched_and_current_are_usable_before_any_spawn_in_a_new_thread(in_thread):
     def body():
         gmpx.gosched()
@@ -430,3 +494,98 @@ def test_gosched_and_current_are_usable_before_any_spawn_in_a_new_thread(in_thre
     name, same = in_thread(body).value()
     assert name.startswith("thread ") and same
     assert threading.current_thread() is threading.main_thread()
+
+
+# ---- cancel of what the runtime has not started ----------------------------------------------
+
+
+def test_main_is_cancelled_in_its_wait(until):
+    main, c = gmpx.current(), gmpx.Chan()
+
+    def ask():
+        until(lambda: main.wait_reason == "chan receive")
+        return main.cancel("stop"), main.cancel("stop")
+
+    g = gmpx.go(ask)
+    with pytest.raises(gmpx.Cancelled, match="stop"):
+        c.recv()
+    assert g.result() == (True, True)
+    with pytest.raises(gmpx.WouldBlock):
+        c.send_nowait("nobody waits any more")
+    gmpx.sleep(0.001)  # delivered once
+
+
+def test_main_is_cancelled_from_a_thread(until, in_thread):
+    main = gmpx.current()
+
+    def ask():
+        while main.wait_reason != "chan receive":
+            time.sleep(0)
+        return main.cancel()
+
+    thread = in_thread(ask)
+    with pytest.raises(gmpx.Cancelled):
+        gmpx.Chan().recv()
+    assert thread.value() is True
+
+
+@pytest.mark.parametrize("wait", [lambda: gmpx.sleep(60), lambda: gmpx.sleep(0), gmpx.gosched])
+def test_main_cancels_itself(wait):
+    assert gmpx.current().cancel("me") is True
+    with gmpx.shield():
+        gmpx.sleep(0.001)
+    with pytest.raises(gmpx.Cancelled, match="me"):
+        wait()
+    gmpx.gosched()
+
+
+def test_a_thread_is_cancelled_in_its_wait(until, in_thread):
+    own, c = [], gmpx.Chan()
+
+    def body():
+        own.append(gmpx.current())
+        with pytest.raises(gmpx.Cancelled, match="stop"):
+            c.recv()
+        gmpx.sleep(0.001)
+        return gmpx.go(int).result()
+
+    thread = in_thread(body)
+    until(lambda: own and own[0].wait_reason == "chan receive")
+    assert own[0].cancel("stop") is True
+    assert thread.value() == 0
+    assert own[0].cancel() is False, "the thread has ended"
+    with pytest.raises(gmpx.WouldBlock):
+        c.send_nowait("nobody waits any more")
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [lambda: gmpx.sleep(60), lambda: gmpx.sleep(0), gmpx.gosched, lambda: gmpx.blocking(int)],
+    ids=["sleep", "sleep(0)", "gosched", "blocking"],
+)
+def test_a_thread_is_cancelled_before_its_wait(wait, in_thread):
+    def body():
+        assert gmpx.current().cancel() is True
+        with gmpx.shield():
+            gmpx.gosched()
+        with pytest.raises(gmpx.Cancelled):
+            wait()
+        gmpx.gosched()
+
+    in_thread(body).value()
+
+
+def test_shutdown_leaves_main_and_threads_alone(until, in_thread):
+    own, c = [], gmpx.Chan()
+
+    def body():
+        own.append(gmpx.current())
+        return c.recv()
+
+    thread = in_thread(body)
+    until(lambda: own and own[0].wait_reason == "chan receive")
+    gmpx.shutdown(20)
+    gmpx.sleep(0.001)
+    assert own[0].wait_reason == "chan receive"
+    c.send(7)
+    assert thread.value() == 7

@@ -403,3 +403,22 @@ def test_from_a_foreign_thread_and_with_a_wait_group_inside():
     while t.is_alive():
         gmpx.sleep(0.001)
     assert sorted(out[:-1]) == list(range(10)) and out[-1] is KeyError
+
+
+def test_a_cancel_of_main_waits_for_the_failures():
+    main = gmpx.current()
+    with pytest.raises(ExceptionGroup) as caught:
+        with Group() as group:
+            group.go(fail_on_cancel, KeyError("child"))
+            go(main.cancel, "outer")
+            Chan().recv()
+    assert [type(e) for e in caught.value.exceptions] == [KeyError]
+    with pytest.raises(Cancelled, match="outer"):
+        gmpx.sleep(0.001)
+
+
+def fail_on_cancel(error):
+    try:
+        Chan().recv()
+    except Cancelled:
+        raise error from None

@@ -49,6 +49,14 @@ cdef void extra_free(gm_g* g) noexcept:
         free(ext)
 
 
+cdef PyObject* name_given(object value) except NULL:
+    # A new reference to the name as a plain str: one of a class of its own could run code when
+    # it is shown.
+    if not isinstance(value, str):
+        raise TypeError(f"name must be a str, not {type(value).__name__}")
+    return PyUnicode_FromObject(<PyObject*>value)
+
+
 def _locals(make):
     """_locals(make)
     The current goroutine's table of Local attributes; make() makes it. It goes with the

@@ -65,11 +65,17 @@ cdef class Goroutine:
         return g_name(&self.g)
 
     @name.setter
-    def name(self, str value not None):
-        cdef gm_gext* ext = ext_of(&self.g)
-        cdef PyObject* old = ext.name
-        Py_INCREF(value)
-        ext.name = <PyObject*>value
+    def name(self, value):
+        cdef PyObject* name = name_given(value)
+        cdef PyObject* old
+        cdef gm_gext* ext
+        try:
+            ext = ext_of(&self.g)
+        except MemoryError:
+            decref(name)
+            raise
+        old = ext.name
+        ext.name = name
         xdecref(old)
 
     @name.deleter
@@ -201,23 +207,20 @@ cdef class Goroutine:
         next park point.
 
         One that has not started never runs. Delivered only by an operation that really parks,
-        by gosched and by sleep(0); calls before the delivery coalesce.
+        by gosched and by sleep(0); calls before the delivery coalesce. The main goroutine and
+        those of foreign threads are cancelled like any other.
 
         Returns:
-            False if it has ended already, else True.
-
-        Raises:
-            RuntimeError: for the main goroutine and for a foreign thread's.
+            False if it has ended already, or is main and the program's end has begun; else True.
         """
-        if self.g.flags & GF_SYSTEM:
-            raise RuntimeError(f"{self!r} cannot be cancelled")
         if msg is not None:
             set_cancel_message(&self.g, msg)
         return g_cancel(&self.g)
 
     def stack(self):
         """stack()
-        Where a parked or running goroutine stands, as a ``traceback.StackSummary``.
+        Where a parked or running goroutine stands, as a ``traceback.StackSummary``: the oldest
+        frame first, as in a traceback.
 
         Empty for one that has not started or has ended. That of a goroutine that runs on
         another thread is a snapshot.
@@ -225,7 +228,9 @@ cdef class Goroutine:
         import traceback
         frame = frame_of(&self.g)
         frames = traceback.walk_stack(frame) if frame is not None else iter(())
-        return traceback.StackSummary.extract(frames, capture_locals=False)
+        found = traceback.StackSummary.extract(frames, capture_locals=False)
+        found.reverse()
+        return found
 
 
 cdef int join_slow(Goroutine self, timeout) except -1:
@@ -265,7 +270,7 @@ cdef object frame_of(gm_g* g):
 cdef bint g_cancel(gm_g* g) noexcept:
     cdef gm_park* pk = g.park
     cdef uint64_t word
-    if gm_load_u32_acquire(&g.status) == G_DEAD:
+    if gm_load_u32_acquire(&g.status) == G_DEAD or g.flags & GF_OVER:
         return False
     if pk == NULL:
         g.flags |= GF_CANCELLED             # trampoline looks before it calls
@@ -280,6 +285,15 @@ cdef bint g_cancel(gm_g* g) noexcept:
     else:
         g.flags |= GF_CANCEL                # gopark looks before it waits
     return True
+
+
+def _program_over():
+    """_program_over()
+    The interpreter exits: main has no code left that a cancel could stop, but exit functions that
+    wait."""
+    cdef gm_m* m = gm_tls_m
+    if m != NULL and m.kind == M_MAIN and m.g_main != NULL:
+        m.g_main.flags = m.g_main.flags & ~<uint32_t>GF_CANCEL | GF_OVER
 
 
 cdef PyObject* raise_cancelled(gm_g* g) noexcept:

@@ -183,26 +183,37 @@ def spawn(fn, args=(), kwargs=None, *, name=None, context=None):
     """
     cdef gm_m* m = getm()
     cdef gm_g* g
+    cdef gm_gext* ext = NULL
     cdef PyObject* ctx = NULL
     cdef uint32_t flags = GF_KWARGS
+    # All that can raise comes first: a goroutine that is made and not queued would live for ever.
     if not callable(fn):
         raise TypeError(f"spawn() needs a callable, not {type(fn).__name__}")
     if context is not None:
         if not PyContext_CheckExact(<PyObject*>context):
             raise TypeError(f"context must be a contextvars.Context, not {type(context).__name__}")
         flags |= GF_OWN_CONTEXT
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str, not {type(name).__name__}")
     packed = (tuple(args), dict(kwargs or {}))
+    if name is not None:
+        ext = <gm_gext*>calloc(1, sizeof(gm_gext))
+        if ext == NULL:
+            raise MemoryError()
+        try:
+            ext.name = name_given(name)
+        except BaseException:
+            free(ext)
+            raise
     if context is not None:
         ctx = <PyObject*>context
         incref(ctx)
     Py_INCREF(packed)
     g = newproc1(m, <PyObject*>fn, <PyObject*>packed, flags, ctx, NULL)
     if g == NULL:
+        if ext != NULL:
+            decref(ext.name)
+            free(ext)
         raise MemoryError()
+    g.extra = <uintptr_t>ext
     handle = <Goroutine>OBJ(g)
-    if name is not None:
-        handle.name = name
     newproc_publish(m, g)
     return handle

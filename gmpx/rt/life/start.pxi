@@ -87,6 +87,7 @@ cdef int start() except -1:
     atexit.register(_at_exit)
     if hasattr(threading, "_register_atexit"):
         threading._register_atexit(_await_threads)
+        threading._register_atexit(_program_over)       # before that: the last comes first
     if hasattr(os, "register_at_fork"):
         if gm_atfork_child(fork_child) != 0:
             raise MemoryError()

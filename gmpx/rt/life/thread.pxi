@@ -3,7 +3,8 @@
 # M0 holds the main goroutine (id 1) and a P from the start. A foreign thread gets an M without
 # a P and a goroutine of its own, so that it can park (on its note) and be woken like any G.
 # Both belong to a Machine object; a foreign thread's lies in the dict of the thread's state and
-# ends with it.
+# ends with it. A C library's thread has a new state for each of its calls into Python, and with
+# that a new M: only what still runs in the state that ends (its finalizers) is turned away.
 
 cdef uint64_t main_ident = 0                # thread id of the main thread
 cdef PyObject* m0_machine = NULL            # owned: M0's Machine, once there is one
@@ -22,7 +23,7 @@ cdef gm_m* m_of_new_thread() except NULL:
     cdef gm_m* m
     if sys_finalizing():
         raise RuntimeError("gmpx cannot be used while the interpreter shuts down")
-    if not main and gm_tls_ending:
+    if not main and gm_tls_ending == PyThreadState_GetID(PyThreadState_Get()):
         raise RuntimeError("gmpx cannot be used by a finalizer of a thread that ends")
     if gm_load_u32_relaxed(&sched.nallp) == 0:
         procs = default_procs()             # runs Python code: somebody else may be faster
@@ -131,7 +132,7 @@ cdef bint m_end(gm_m* m) noexcept:
             ext_finish(m, G(g))
         decref(g)
     gm_tls_m = NULL
-    gm_tls_ending = 1
+    gm_tls_ending = PyThreadState_GetID(PyThreadState_Get())    # ids begin at 1
     xdecref(m.ctx_snap)
     m.ctx_snap = NULL
     m_free(m)

@@ -57,6 +57,7 @@ cdef extern from "Python.h":
     bint PyObject_IS_GC(PyObject*) noexcept
     bint PyUnicode_CheckExact(PyObject*) noexcept
     bint PyTuple_Check(PyObject*) noexcept
+    PyObject* PyUnicode_FromObject(PyObject*) except NULL       # of a str: exactly a str
     PyObject* PyLong_FromSsize_t(Py_ssize_t) noexcept
     void PyObject_GC_Track(PyObject*) noexcept
     void PyObject_GC_UnTrack(PyObject*) noexcept

@@ -27,15 +27,15 @@ cdef extern from *:
     static __thread struct __pyx_t_4gmpx_5_core_gm_m *gm_tls_m;
     #endif
     #if defined(_MSC_VER) && !defined(__clang__)
-    static __declspec(thread) int gm_tls_ending;
+    static __declspec(thread) unsigned long long gm_tls_ending;
     static __declspec(thread) int gm_tls_spare;
     #else
-    static __thread int gm_tls_ending;
+    static __thread unsigned long long gm_tls_ending;
     static __thread int gm_tls_spare;
     #endif
     """
     gm_m* gm_tls_m
-    int gm_tls_ending                   # a foreign thread's M has ended with the thread
+    uint64_t gm_tls_ending              # id of the thread state with which a foreign M has ended
     int gm_tls_spare                    # a thread of blocking()'s: see rt/life/blocking.pxi
 
 cdef enum:

@@ -442,8 +442,8 @@ cpdef object gosched():
         if m.kind == M_FOREIGN:
             with nogil:
                 gm_osyield()
-            return None
-        yield_alone(m)
+        else:
+            yield_alone(m)
     else:
         yield_now(m, g)
     take_cancel(g)

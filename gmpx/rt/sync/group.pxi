@@ -107,7 +107,7 @@ cdef class GroupCore(WaitGroup):
         exc, a Cancelled of this goroutine, gives way to failures: it is to come at the next wait.
         Not if it is another goroutine's, passed on by ``result``."""
         cdef gm_g* g = getg(getm())
-        if g.flags & GF_WAS_CANCELLED and not g.flags & GF_SYSTEM:
+        if g.flags & GF_WAS_CANCELLED:
             (<Goroutine>OBJ(g)).cancel(*exc.args[:1])
 
     def wait_all(self):
