@@ -362,6 +362,7 @@ cdef struct gm_sched:
     uint32_t forking            # fork_lock: forks under way
     gm_batches runq             # lock: the global queue
     gm_batch* batch_spare       # lock: one kept for reuse
+    gm_i64 overflow             # lock / anyone, as a hint: Gs in runq and in all spills
     gm_gfree* gfree             # lock: dead Gs that no P holds
     gm_gfree* gfree_spare       # lock: one batch kept for reuse
     int64_t gfree_low           # lock: smallest gfree_size since the last trim

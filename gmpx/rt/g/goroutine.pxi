@@ -187,13 +187,19 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
 
 cdef inline void newproc_publish(gm_m* m, gm_g* g) noexcept:
     # Puts a G from newproc1 at the tail of the queue, and sees to it that somebody comes.
-    if gm_unlikely(sigint_wanted):
-        sigint_again()
     if gm_likely(m.p != NULL):
         runq_put(m.p, g)
-        policy_spawned(m)
+        if gm_unlikely(policy_spawned()):
+            newproc_first()
     else:
         newproc_foreign(g)
+
+
+cdef void newproc_first() noexcept:
+    # The first for a while: after a shutdown the runtime starts anew with it.
+    if sigint_wanted:
+        sigint_again()
+    sysmon_wake()
 
 
 cdef void newproc_foreign(gm_g* g) noexcept:

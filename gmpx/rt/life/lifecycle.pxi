@@ -59,6 +59,7 @@ def shutdown(timeout=None):
         sigint_restore()
     finally:
         gm_store_u32_seqcst(&sched.stopping, 0)
+        gm_store_u32_seqcst(&sysmon.watch, 0)           # see newproc_first
         if anything_queued():                           # a foreign thread has spawned meanwhile
             sysmon_watch()
             wake_p()

@@ -4,6 +4,7 @@ cdef void sched_reset() noexcept nogil:
     # Nothing runs, nothing is queued, nobody sleeps. The lock and the id counter stay.
     memset(&sched.runq, 0, sizeof(sched.runq))
     sched.batch_spare = NULL
+    gm_store_i64_relaxed(&sched.overflow, 0)
     sched.mfree = NULL
     sched.gfree = sched.gfree_spare = NULL
     sched.gfree_low = 0
@@ -63,8 +64,7 @@ cdef int start() except -1:
     (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
     gm_gil_init()
-    gm_barrier_init()
-    if gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&fork_lock, RANK_FORK) < 0 or (
+    if gm_barrier_init() < 0 or gm_lock_init(&sched.lock, RANK_SCHED) < 0 or gm_lock_init(&fork_lock, RANK_FORK) < 0 or (
             sysmon_reset() < 0):
         raise MemoryError()
     gm_store_u64_relaxed(&next_mid, 1)

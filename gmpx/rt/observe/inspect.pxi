@@ -123,8 +123,7 @@ cdef class Processor:
 
     def __dealloc__(self):
         if self.owned:
-            while batches_pop(&self.p.spill) != NULL:
-                pass
+            batches_move(&self.p.spill, NULL)
             free(self.p)
 
     @property

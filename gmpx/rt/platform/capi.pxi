@@ -66,7 +66,7 @@ cdef extern from "rt/platform/hooks.h" nogil:
     unsigned int gm_hook_get(int)
 
 cdef extern from "rt/platform/barrier.h" nogil:
-    void gm_barrier_init()
+    int gm_barrier_init()
     void gm_barrier_light()
     void gm_barrier_heavy()
 

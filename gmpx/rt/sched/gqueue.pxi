@@ -84,25 +84,24 @@ cdef gm_batch* batches_last(gm_batches* q) noexcept nogil:
     return b
 
 
-cdef inline void batches_put(gm_batches* q, gm_g* g) noexcept nogil:
-    cdef gm_batch* b = batches_last(q)
-    if gm_likely(b != NULL):
-        b.g[b.end] = g
-        b.end += 1
-    else:
-        gq_put(&q.linked, g)
-    q.n += 1
-    gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + 1)
-    gm_store_i64_relaxed(&q.size, q.n)                      # hint (Q2)
-
-
-cdef inline void batches_put_all(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
+cdef void batches_put(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
+    cdef gm_batch* b
     cdef uint32_t i
     for i in range(n):
-        batches_put(q, gs[i])
+        b = batches_last(q)
+        if gm_likely(b != NULL):
+            b.g[b.end] = gs[i]
+            b.end += 1
+        else:
+            gq_put(&q.linked, gs[i])
+    q.n += n
+    gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + n)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
+    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) + n)
 
 
-cdef gm_g* batches_pop(gm_batches* q) noexcept nogil:
+cdef inline gm_g* batches_pop(gm_batches* q) noexcept nogil:
+    # The oldest; batches_get and batches_move count it.
     cdef gm_batch* b = q.head
     cdef gm_g* g
     if b == NULL:
@@ -120,10 +119,24 @@ cdef gm_g* batches_pop(gm_batches* q) noexcept nogil:
                 sched.batch_spare = b
             else:
                 free(b)
-    q.n -= 1
-    gm_store_u64_relaxed(&q.takes, gm_load_u64_relaxed(&q.takes) + 1)
-    gm_store_i64_relaxed(&q.size, q.n)                      # hint (Q2)
     return g
+
+
+cdef inline void batches_took(gm_batches* q, Py_ssize_t n) noexcept nogil:
+    q.n -= n
+    gm_store_u64_relaxed(&q.takes, gm_load_u64_relaxed(&q.takes) + n)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
+    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) - n)
+
+
+cdef void batches_move(gm_batches* q, gm_batches* into) noexcept nogil:
+    # All of q, to the end of into (NULL: nowhere).
+    cdef gm_g* g
+    while q.n > 0:
+        g = batches_pop(q)
+        batches_took(q, 1)
+        if into != NULL:
+            batches_put(into, &g, 1)
 
 
 cdef gm_g* batches_get(gm_batches* q, gm_p* p, Py_ssize_t n) noexcept nogil:
@@ -133,6 +146,7 @@ cdef gm_g* batches_get(gm_batches* q, gm_p* p, Py_ssize_t n) noexcept nogil:
     n = min(n, min(q.n, GM_RUNQ_HALF))
     if n <= 0:
         return NULL
+    batches_took(q, n)
     g = batches_pop(q)
     while n > 1:
         n -= 1
@@ -141,7 +155,7 @@ cdef gm_g* batches_get(gm_batches* q, gm_p* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline void glob_runq_put(gm_g* g) noexcept nogil:
-    batches_put(&sched.runq, g)
+    batches_put(&sched.runq, &g, 1)
 
 
 cdef gm_g* glob_runq_get(gm_p* p, Py_ssize_t most) noexcept nogil:

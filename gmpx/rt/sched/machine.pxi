@@ -145,11 +145,7 @@ cdef void p_drain(gm_p* p) noexcept nogil:
     # Moves p's ring and spill to the global queue; as a taker: p may have an owner.
     cdef gm_g* g
     cdef uint32_t h
-    while True:
-        g = batches_pop(&p.spill)
-        if g == NULL:
-            break
-        glob_runq_put(g)
+    batches_move(&p.spill, &sched.runq)
     while True:
         h = gm_load_u32_acquire(&p.runq_head)
         if h == gm_load_u32_acquire(&p.runq_tail):

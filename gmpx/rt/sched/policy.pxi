@@ -38,12 +38,12 @@ cdef enum:
     BUSY_ENOUGH = 2             # Ps at work that a foreign thread's spawns are left to
 
 
-cdef inline void policy_spawned(gm_m* m) noexcept nogil:
-    # m has put a fresh G on its own ring.
+cdef inline bint policy_spawned() noexcept nogil:
+    # An M has put a fresh G on its own ring. True: nobody watches, sysmon is to be woken.
     if GM_FREE_THREADED:
         wake_p()
-    else:
-        sysmon_watch()
+        return False
+    return sysmon_rests()
 
 
 cdef inline void policy_queued() noexcept nogil:

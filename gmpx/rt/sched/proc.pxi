@@ -119,9 +119,15 @@ cdef inline gm_g* yielded_next(gm_m* m) noexcept nogil:
 
 cdef inline gm_g* refill(gm_m* m, gm_p* p) noexcept nogil:
     # p's ring is empty: what has overflowed from it, then m's share of the global queue.
-    if gm_unlikely(gm_load_i64_relaxed(&p.spill.size) > 0):
+    if gm_likely(gm_load_i64_relaxed(&sched.overflow) == 0):
+        return NULL
+    return refill_slow(p)
+
+
+cdef gm_g* refill_slow(gm_p* p) noexcept nogil:
+    if gm_load_i64_relaxed(&p.spill.size) > 0:
         return refill_from(p, &p.spill)
-    if gm_unlikely(gm_load_i64_relaxed(&sched.runq.size) > 0):
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
         return refill_from(p, &sched.runq)
     return NULL
 
@@ -177,12 +183,12 @@ cdef gm_g* schedule_fair(gm_m* m) noexcept:
         if m.p == NULL:
             return NULL
         p = m.p
-    if gm_load_i64_relaxed(&sched.runq.size) + gm_load_i64_relaxed(&p.spill.size) > 0:
+    if gm_load_i64_relaxed(&sched.overflow) > 0:
         gm_lock_acquire(&sched.lock)
         # by turns; the tick is 61 times something here
         if sched.runq.n > 0 and (p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
             g = glob_runq_get(p, 1)
-        else:
+        elif p.spill.n > 0:
             g = batches_get(&p.spill, p, 1)
         gm_lock_release(&sched.lock)
         spin_end(m)                     # a new M begins here

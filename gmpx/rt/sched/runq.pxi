@@ -59,7 +59,7 @@ cdef bint runq_put_slow(gm_p* p, gm_g* g, uint32_t h, uint32_t t) noexcept nogil
         return False
     batch[n] = g
     gm_lock_acquire(&sched.lock)
-    batches_put_all(overflow_of(p), batch, n + 1)
+    batches_put(overflow_of(p), batch, n + 1)
     gm_lock_release(&sched.lock)
     return True
 

@@ -27,10 +27,14 @@ cdef enum:
     SLOW_TAKES = 16             # fewer taken from the global queue in LOOK_NS: it hardly moves
 
 
-cdef inline void sysmon_watch() noexcept nogil:
-    # A fresh G was put where somebody might have to be sent for it (W4).
+cdef inline bint sysmon_rests() noexcept nogil:
+    # After a fresh G was put where somebody might have to be sent for it (W4).
     gm_barrier_light()
-    if gm_unlikely(gm_load_u32_relaxed(&sysmon.watch) == 0):
+    return gm_unlikely(gm_load_u32_relaxed(&sysmon.watch) == 0)
+
+
+cdef inline void sysmon_watch() noexcept nogil:
+    if sysmon_rests():
         sysmon_wake()
 
 
