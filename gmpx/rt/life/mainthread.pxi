@@ -132,7 +132,7 @@ cdef enum:
     ALONE_NOT = -2              # park_alone: m is to run others after all
 
 
-cdef int park_alone(gm_m* m, gm_g* g, int64_t deadline) noexcept:
+cdef int park_alone "gm_park_alone"(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # g is m.locked_g, its park armed. Returns WAKE_*, or ALONE_NOT.
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts

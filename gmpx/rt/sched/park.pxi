@@ -114,6 +114,22 @@ cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, int why) noexcept nogil:
 
 # ---- gopark --------------------------------------------------------------------------------
 
+# Out of line: their variables would lie in the frame that each parked goroutine keeps.
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    #  define GM_NOINLINE __declspec(noinline)
+    #else
+    #  define GM_NOINLINE __attribute__((noinline))
+    #endif
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    struct __pyx_t_4gmpx_5_core_gm_g;
+    static GM_NOINLINE int gm_park_alone(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int64_t);
+    static GM_NOINLINE int gm_park_foreign(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int64_t);
+    """
+
 cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # Gives the M away until a waker wins g's park word. The caller has armed the park.
     # deadline: CLOCK_MONOTONIC nanoseconds, < 0 for none. Returns WAKE_*; the caller takes its
@@ -242,7 +258,7 @@ cdef int park_foreign_virtual(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     return r
 
 
-cdef int park_foreign(gm_m* m, gm_g* g, int64_t deadline) noexcept:
+cdef int park_foreign "gm_park_foreign"(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # A foreign thread sleeps on its note; its G comes back through the inbox like any other.
     cdef gm_park* pk = g.park
     cdef PyThreadState* ts

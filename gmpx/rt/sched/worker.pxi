@@ -43,10 +43,8 @@ cdef extern from *:
     """
     #if defined(_MSC_VER)
     #  include <malloc.h>
-    #  define GM_NOINLINE __declspec(noinline)
     #  define gm_alloca _alloca
     #else
-    #  define GM_NOINLINE __attribute__((noinline))
     #  define gm_alloca __builtin_alloca
     #endif
     /* Starts a greenlet `skip` bytes further down the C stack. */
