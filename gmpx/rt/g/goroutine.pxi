@@ -105,32 +105,43 @@ cdef void g_dealloc(PyObject* obj) noexcept:
     # Goroutine's tp_dealloc. Cython's own would save and restore the error state around a
     # __dealloc__, which costs a burst of spawns a tenth of its time.
     # A handle's memory goes to the free list of the P that drops it, like a G's without one.
-    global dealloc_depth, dealloc_later
     cdef gm_g* g = G(obj)
+    cdef PyObject* x
     PyObject_GC_UnTrack(obj)
     if gm_unlikely(gm_has_weakrefs(obj)):
         PyObject_ClearWeakRefs(obj)
-    if gm_unlikely(dealloc_depth >= DEALLOC_DEEPEST):
-        g.schedlink = dealloc_later
-        dealloc_later = g
-        return
-    dealloc_depth += 1
-    g_free(obj, g)
-    while gm_unlikely(dealloc_later != NULL) and dealloc_depth == 1:
-        g = dealloc_later
-        dealloc_later = g.schedlink
-        g_free(OBJ(g), g)
-    dealloc_depth -= 1
+    x = slot(g)[0]
+    if gm_likely(g.extra == 0) and (x == NULL or not PyType_IS_GC(Py_TYPE(x))):
+        g_free(obj)
+    else:
+        gm_free_in_turn(obj, g_free_deep)
 
 
-cdef enum:
-    DEALLOC_DEEPEST = 50        # a handle whose result is a handle whose ...: beyond that in turn
+cdef extern from *:
+    """
+    /* A handle whose result is a handle whose ...: CPython's trashcan bounds the depth. It counts per
+     * thread, or measures the stack, and greenlet keeps the count of each greenlet: a finalizer that
+     * parks in here holds nobody up. From 3.14 on _Py_Dealloc does it for every type. */
+    static void gm_free_in_turn(PyObject *o, void (*f)(PyObject *)) {
+    #if PY_VERSION_HEX < 0x030E0000
+        Py_TRASHCAN_BEGIN(o, Py_TYPE(o)->tp_dealloc)
+        f(o);
+        Py_TRASHCAN_END
+    #else
+        f(o);
+    #endif
+    }
+    """
+    void gm_free_in_turn(PyObject*, void (*f)(PyObject*) noexcept) noexcept
+    bint PyType_IS_GC(PyTypeObject*) noexcept
 
-cdef int dealloc_depth = 0      # GIL
-cdef gm_g* dealloc_later = NULL
+
+cdef void g_free_deep(PyObject* obj) noexcept:
+    g_free(obj)
 
 
-cdef inline void g_free(PyObject* obj, gm_g* g) noexcept:
+cdef inline void g_free(PyObject* obj) noexcept:
+    cdef gm_g* g = G(obj)
     cdef gm_m* m
     cdef PyObject* x
     x = slot(g)[0]
