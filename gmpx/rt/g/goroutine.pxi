@@ -59,6 +59,8 @@ cdef inline void all_link(gm_g* g) noexcept:
 
 cdef inline void all_unlink(gm_g* g) noexcept:
     gm_mu_lock(&all_mu)
+    if gm_unlikely(g.extra != 0):
+        group_unlink(g)
     if g.all_prev != NULL:
         g.all_prev.all_next = g.all_next
     else:
@@ -182,16 +184,23 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
             decref(ctx)
             return NULL
     incref(fn)
-    xincref(wg)
     g.fn = fn
     slot(g)[0] = args
     g.ctx = ctx
-    g.extra = <uintptr_t>wg | 1 if wg != NULL else 0
     g.flags = flags if p != NULL else flags | GF_LOOSE
     g.parent_goid = m.curg.goid if m.curg != NULL else 0
     g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)     # published by the queue it goes to
-    all_link(g)
+    if gm_likely(wg == NULL):
+        g.extra = 0
+        all_link(g)
+    else:
+        incref(wg)
+        g.extra = <uintptr_t>wg | 1
+        if (<WaitGroup>wg).is_group:
+            group_link(<GroupCore>wg, g)
+        else:
+            all_link(g)
     counters(m).spawned += 1
     return g
 
@@ -266,11 +275,11 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
             late_handle(g)
     if gm_likely(g.park != NULL) and gm_unlikely(g.park.scopes != NULL):
         scopes_drop(g.park)
-    wg = take_wg(g)
     g.park = NULL
     m.curg = NULL                           # what still runs is not the G's: it may not park
     gm_store_u32_release(&g.status, G_DEAD)         # pairs with done()'s acquire (L3)
     all_unlink(g)
+    wg = take_wg(g)
     counters(m).finished += 1
     if wg != NULL:
         if gm_unlikely(g.flags & GF_FAILED):
