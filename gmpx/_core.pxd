@@ -495,6 +495,8 @@ cdef class GroupCore(WaitGroup):
     cdef list failed            # GIL: handles, in the order of their ends
     cdef bint cancelled
     cdef bint entered
+    cdef gm_g* first            # GIL: the living children stand together in the list of all (O3)
+    cdef gm_g* last
 
 
 cdef class TimerNode:

@@ -1,9 +1,13 @@
 """Fixtures for all tests: a replayable random source, hand-shakes, and a check that nothing is left."""
 
+import ctypes
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,12 +22,66 @@ GRACE = 2.0
 
 EXCEPTHOOK = gmpx.excepthook
 
+# What any process of the tests may have resident, in MiB: watch.py ends what has more.
+MOST_MIB = int(os.environ.get("GMPX_TEST_MOST_MIB", "6144"))
+# How many seconds after its time-out a test is ended from outside; pytest-timeout has failed then.
+OVERTIME = 60
+PR_SET_CHILD_SUBREAPER = 36
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     # One seed replays hypothesis's examples too.
     if getattr(config.option, "hypothesis_seed", 0) is None:
         config.option.hypothesis_seed = str(SEED)
+    if sys.platform.startswith("linux") and os.path.isdir("/proc/self"):
+        start_watch(config)
+
+
+def start_watch(config):
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans come to us
+    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}  # a sanitizer's
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watch.py"))]
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # its stderr is to be the run's own
+        config.watch = subprocess.Popen(
+            [*command, str(os.getpid()), str(MOST_MIB)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+
+
+def pytest_unconfigure(config):
+    watch = getattr(config, "watch", None)
+    if watch is not None:
+        watch.kill()
+        watch.wait()
+        watch.stdin.close()
+
+
+def tell_watch(config, seconds, what):
+    watch = getattr(config, "watch", None)
+    if watch is not None and watch.poll() is None:
+        what = what.replace("\n", " ")[:1000]
+        os.write(watch.stdin.fileno(), f"{seconds} {what}\n".encode())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    config, marker = item.config, item.get_closest_marker("timeout")
+    seconds = config.getoption("timeout", None)
+    if marker is not None:
+        seconds = marker.args[0] if marker.args else marker.kwargs.get("timeout", seconds)
+    elif seconds is None and config.pluginmanager.hasplugin("timeout"):
+        seconds = config.getini("timeout")
+    seconds = float(seconds or 0)
+    tell_watch(config, seconds + OVERTIME if seconds else 0, item.nodeid)
+    try:
+        return (yield)
+    finally:
+        tell_watch(config, 0, "no test")
 
 
 def pytest_report_header(config):

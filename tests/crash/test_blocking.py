@@ -163,3 +163,41 @@ def test_fork_leaves_the_threads_behind(child):
     """)
     p.end(0)
     assert p.out == "0\n0\nTrue\n"
+
+
+def test_whoever_leaves_the_queue_goes_in_one_step_wherever_it_stands(child):
+    # The middle, the first and the last of those that wait; the others keep their order.
+    child("""
+        import threading, gmpx
+        from gmpx import blocking, go
+        begun, gate, ran = threading.Event(), threading.Event(), []
+        def stand():
+            begun.set(); gate.wait()
+        first = go(blocking, stand)
+        while not begun.is_set(): gmpx.sleep(0.001)
+        gs = [go(blocking, ran.append, i) for i in range(10)]
+        while not all(g.wait_reason == "blocking call" for g in gs): gmpx.gosched()
+        assert gmpx.stats()["blocking_queued"] == 10
+        for left, i in enumerate([5, 0, 9, 4, 6, 1]):
+            gs[i].cancel()
+            gs[i].join()
+            assert gmpx.stats()["blocking_queued"] == 9 - left
+        last = go(blocking, ran.append, 10)
+        while last.wait_reason != "blocking call": gmpx.gosched()
+        gate.set()
+        last.result()
+        assert ran == [2, 3, 7, 8, 10], ran
+        assert gmpx.stats()["blocking_queued"] == 0
+        for g in gs: g.join()
+
+        # all leave, newest first: each step once cost as much as the queue is long
+        begun.clear(); gate.clear()
+        first = go(blocking, stand)
+        while not begun.is_set(): gmpx.sleep(0.001)
+        gs = [go(blocking, ran.append, i) for i in range(20000)]
+        while gs[-1].wait_reason != "blocking call": gmpx.gosched()
+        for g in reversed(gs): g.cancel()
+        for g in gs: g.join()
+        assert gmpx.stats()["blocking_queued"] == 0 and len(ran) == 5
+        gate.set(); first.join()
+    """, GMPX_BLOCKING_THREADS="1").end(0)

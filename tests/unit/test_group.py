@@ -8,6 +8,7 @@ import pytest
 
 import gmpx
 from gmpx import Cancelled, Chan, Group, WaitGroup, go, shield, timeout
+from gmpx._core import GroupCore
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -422,3 +423,38 @@ def fail_on_cancel(error):
         Chan().recv()
     except Cancelled:
         raise error from None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cancel_reaches_the_groups_own_children_and_no_others(seed):
+    # Groups, their ends and strangers in any order: the stretch of each in the list of all holds.
+    rng = random.Random(seed)
+    cores = [GroupCore() for _ in range(4)]
+    for core in cores:
+        core.enter()
+    living = [{} for _ in cores]
+    strangers = {}
+    for _ in range(300):
+        k = rng.randrange(5)
+        if k == 4:
+            own = gmpx.Event()
+            strangers[go(own.wait)] = own
+        elif rng.random() < 0.6 or not living[k]:
+            own = gmpx.Event()
+            living[k][cores[k].go(own.wait)] = own
+        else:
+            g = rng.choice(list(living[k]))
+            living[k].pop(g).set()
+            assert g.result() is True
+    for core in cores:
+        core.leave(None)  # so that no cancel is main's, too
+    for k, core in enumerate(cores):
+        core.cancel()
+        for g in living[k]:
+            assert type(g.exception()) is Cancelled
+        core.wait_all()
+        assert not any(g.done() for children in living[k + 1 :] for g in children)
+    assert all(g.status != "dead" for g in strangers)
+    for g, own in strangers.items():
+        own.set()
+        assert g.result() is True

@@ -22,6 +22,13 @@ cdef gm_gext* ext_of(gm_g* g) except NULL:
     return ext
 
 
+cdef inline PyObject* wg_of(gm_g* g) noexcept nogil:
+    # The WaitGroup, borrowed, or NULL.
+    if g.extra & 1:
+        return <PyObject*>(g.extra & ~<uintptr_t>1)
+    return (<gm_gext*>g.extra).wg if g.extra != 0 else NULL
+
+
 cdef inline PyObject* take_wg(gm_g* g) noexcept nogil:
     # The WaitGroup, owned by the caller from here on, or NULL.
     cdef PyObject* wg

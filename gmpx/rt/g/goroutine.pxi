@@ -59,6 +59,8 @@ cdef inline void all_link(gm_g* g) noexcept:
 
 cdef inline void all_unlink(gm_g* g) noexcept:
     gm_mu_lock(&all_mu)
+    if gm_unlikely(g.extra != 0):
+        group_unlink(g)
     if g.all_prev != NULL:
         g.all_prev.all_next = g.all_next
     else:
@@ -105,32 +107,43 @@ cdef void g_dealloc(PyObject* obj) noexcept:
     # Goroutine's tp_dealloc. Cython's own would save and restore the error state around a
     # __dealloc__, which costs a burst of spawns a tenth of its time.
     # A handle's memory goes to the free list of the P that drops it, like a G's without one.
-    global dealloc_depth, dealloc_later
     cdef gm_g* g = G(obj)
+    cdef PyObject* x
     PyObject_GC_UnTrack(obj)
     if gm_unlikely(gm_has_weakrefs(obj)):
         PyObject_ClearWeakRefs(obj)
-    if gm_unlikely(dealloc_depth >= DEALLOC_DEEPEST):
-        g.schedlink = dealloc_later
-        dealloc_later = g
-        return
-    dealloc_depth += 1
-    g_free(obj, g)
-    while gm_unlikely(dealloc_later != NULL) and dealloc_depth == 1:
-        g = dealloc_later
-        dealloc_later = g.schedlink
-        g_free(OBJ(g), g)
-    dealloc_depth -= 1
+    x = slot(g)[0]
+    if gm_likely(g.extra == 0) and (x == NULL or not PyType_IS_GC(Py_TYPE(x))):
+        g_free(obj)
+    else:
+        gm_free_in_turn(obj, g_free_deep)
 
 
-cdef enum:
-    DEALLOC_DEEPEST = 50        # a handle whose result is a handle whose ...: beyond that in turn
+cdef extern from *:
+    """
+    /* A handle whose result is a handle whose ...: CPython's trashcan bounds the depth. It counts per
+     * thread, or measures the stack, and greenlet keeps the count of each greenlet: a finalizer that
+     * parks in here holds nobody up. From 3.14 on _Py_Dealloc does it for every type. */
+    static void gm_free_in_turn(PyObject *o, void (*f)(PyObject *)) {
+    #if PY_VERSION_HEX < 0x030E0000
+        Py_TRASHCAN_BEGIN(o, Py_TYPE(o)->tp_dealloc)
+        f(o);
+        Py_TRASHCAN_END
+    #else
+        f(o);
+    #endif
+    }
+    """
+    void gm_free_in_turn(PyObject*, void (*f)(PyObject*) noexcept) noexcept
+    bint PyType_IS_GC(PyTypeObject*) noexcept
 
-cdef int dealloc_depth = 0      # GIL
-cdef gm_g* dealloc_later = NULL
+
+cdef void g_free_deep(PyObject* obj) noexcept:
+    g_free(obj)
 
 
-cdef inline void g_free(PyObject* obj, gm_g* g) noexcept:
+cdef inline void g_free(PyObject* obj) noexcept:
+    cdef gm_g* g = G(obj)
     cdef gm_m* m
     cdef PyObject* x
     x = slot(g)[0]
@@ -171,16 +184,23 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
             decref(ctx)
             return NULL
     incref(fn)
-    xincref(wg)
     g.fn = fn
     slot(g)[0] = args
     g.ctx = ctx
-    g.extra = <uintptr_t>wg | 1 if wg != NULL else 0
     g.flags = flags if p != NULL else flags | GF_LOOSE
     g.parent_goid = m.curg.goid if m.curg != NULL else 0
     g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)     # published by the queue it goes to
-    all_link(g)
+    if gm_likely(wg == NULL):
+        g.extra = 0
+        all_link(g)
+    else:
+        incref(wg)
+        g.extra = <uintptr_t>wg | 1
+        if (<WaitGroup>wg).is_group:
+            group_link(<GroupCore>wg, g)
+        else:
+            all_link(g)
     counters(m).spawned += 1
     return g
 
@@ -255,11 +275,11 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
             late_handle(g)
     if gm_likely(g.park != NULL) and gm_unlikely(g.park.scopes != NULL):
         scopes_drop(g.park)
-    wg = take_wg(g)
     g.park = NULL
     m.curg = NULL                           # what still runs is not the G's: it may not park
     gm_store_u32_release(&g.status, G_DEAD)         # pairs with done()'s acquire (L3)
     all_unlink(g)
+    wg = take_wg(g)
     counters(m).finished += 1
     if wg != NULL:
         if gm_unlikely(g.flags & GF_FAILED):

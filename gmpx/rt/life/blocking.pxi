@@ -7,11 +7,13 @@
 # Invariants (GIL)
 #   Z1  A spare thread is idle (in spares_idle, the latest last; spare.call None) or has a call.
 #   Z2  spares_running counts those with a call that are not parked in gmpx themselves. A call waits
-#       in spares_queue only while spares_running >= the cap. So calls that wait for goroutines
+#       in the queue only while spares_running >= the cap. So calls that wait for goroutines
 #       which make calls do not use up what these need.
 #   Z3  Whoever lowers spares_running lets a queued call have the place.
 #   Z4  A call is RUNNING when some thread has it. Its caller may have left (LEFT) by then: what
 #       it returns is dropped and what it raises goes to excepthook, by whoever comes second.
+#   Z5  The queue is a list through the calls, first come first, each with a reference of its own:
+#       whoever leaves one goes in one step, however many wait.
 #
 # Handing a call over: spare.call is set under the GIL, then note_wakeup. The thread went on the idle
 # list, and cleared its note, under the GIL, and looks at spare.call when it has it again (N3).
@@ -29,7 +31,9 @@ cdef int64_t SPARE_IDLE_NS = 10000000000
 
 cdef list spares_idle = []
 cdef set spares_busy = set()                # those with a call that has begun
-cdef object spares_queue = None             # deque of BlockingCall
+cdef PyObject* spares_first = NULL          # the queue: BlockingCalls (Z5)
+cdef PyObject* spares_last = NULL
+cdef Py_ssize_t spares_queued = 0           # how many
 cdef Py_ssize_t spares_running = 0
 cdef Py_ssize_t spares_alive = 0
 cdef Py_ssize_t spares_most = 0             # the cap; 0: not known yet
@@ -50,6 +54,9 @@ cdef class BlockingCall:
     cdef gm_waitq waiters                   # the caller
     cdef int state
     cdef bint left
+    cdef bint queued
+    cdef PyObject* next                     # Z5, borrowed
+    cdef PyObject* prev
 
     cdef int run(self) except -1:
         # On a spare thread.
@@ -76,8 +83,8 @@ cdef class BlockingCall:
         self.left = True
         if self.state == CALL_DONE:
             self.drop()
-        elif self.state == CALL_QUEUED and self in spares_queue:
-            spares_queue.remove(self)
+        elif self.queued:
+            queue_remove(self)
 
     cdef void drop(self) noexcept:
         # Z4
@@ -93,6 +100,44 @@ cdef class BlockingCall:
             raise exc
         finally:
             exc = None
+
+
+cdef void queue_put(BlockingCall call) noexcept:
+    global spares_first, spares_last, spares_queued
+    Py_INCREF(call)
+    call.queued = True
+    call.next = NULL
+    call.prev = spares_last
+    if spares_last != NULL:
+        (<BlockingCall>spares_last).next = <PyObject*>call
+    else:
+        spares_first = <PyObject*>call
+    spares_last = <PyObject*>call
+    spares_queued += 1
+
+
+cdef void queue_remove(BlockingCall call) noexcept:
+    # The caller has a reference of its own.
+    global spares_first, spares_last, spares_queued
+    if call.prev != NULL:
+        (<BlockingCall>call.prev).next = call.next
+    else:
+        spares_first = call.next
+    if call.next != NULL:
+        (<BlockingCall>call.next).prev = call.prev
+    else:
+        spares_last = call.prev
+    call.next = call.prev = NULL
+    call.queued = False
+    spares_queued -= 1
+    decref(<PyObject*>call)
+
+
+cdef BlockingCall queue_take():
+    # There is one.
+    cdef BlockingCall call = <BlockingCall>spares_first
+    queue_remove(call)
+    return call
 
 
 @cython.final
@@ -132,8 +177,8 @@ cdef class Spare:
         # Sets self.call, or leaves it None: the thread is to end.
         global spares_running
         cdef int r
-        if spares_queue:
-            self.call = spares_queue.popleft()                  # Z3
+        if spares_queued > 0:
+            self.call = queue_take()                            # Z3
             self.call.state = CALL_RUNNING
             return 0
         spares_running -= 1
@@ -155,7 +200,7 @@ cdef int call_start(BlockingCall call) except -1:
     if spares_most == 0:
         spares_begin()
     if spares_running >= spares_most:
-        spares_queue.append(call)
+        queue_put(call)
         return 0
     call.state = CALL_RUNNING
     spares_running += 1
@@ -178,7 +223,7 @@ cdef int call_start(BlockingCall call) except -1:
         spares_running -= 1
         if not isinstance(e, RuntimeError) or spares_alive == len(spares_idle):
             raise
-        spares_queue.append(call)           # the system has no more threads: it waits for one
+        queue_put(call)                     # the system has no more threads: it waits for one
     return 0
 
 
@@ -191,8 +236,7 @@ cdef int spare_thread(Spare spare) except -1:
 
 
 cdef int spares_begin() except -1:
-    global spares_most, spares_queue
-    import collections
+    global spares_most
     import os
     text = os.environ.get("GMPX_BLOCKING_THREADS", "")
     most = SPARES_MOST
@@ -204,8 +248,6 @@ cdef int spares_begin() except -1:
         except ValueError:
             raise ValueError(
                 f"GMPX_BLOCKING_THREADS must be an int of at least 1: {text!r}") from None
-    if spares_queue is None:
-        spares_queue = collections.deque()
     spares_most = min(most, 1 << 20)
     return 0
 
@@ -215,7 +257,7 @@ cdef void spare_parks() noexcept:
     # may run here: a thread of its own starts what has waited.
     global spares_running
     spares_running -= 1
-    if spares_queue is not None and len(spares_queue) > 0:
+    if spares_queued > 0:
         PyThread_start_new_thread(spares_grow, NULL)
 
 
@@ -232,8 +274,8 @@ cdef void spares_grow(void* unused) noexcept nogil:
 cdef void spares_serve() noexcept:
     cdef BlockingCall call
     try:
-        while spares_queue and spares_running < spares_most:
-            call = spares_queue.popleft()
+        while spares_queued > 0 and spares_running < spares_most:
+            call = queue_take()
             call_start(call)
             if call.state == CALL_QUEUED:
                 return                      # no thread to be had
@@ -257,8 +299,8 @@ cdef void spares_forget() noexcept:
     forgotten.extend(spares_busy)
     spares_idle.clear()
     spares_busy.clear()
-    if spares_queue is not None:
-        spares_queue.clear()
+    while spares_queued > 0:
+        queue_take()
 
 
 cdef list forgotten = []

@@ -238,7 +238,7 @@ def stats():
     found["goroutines"] = all_gs.n
     found["machines"] = ms
     found["blocking_threads"] = spares_alive
-    found["blocking_queued"] = len(spares_queue) if spares_queue is not None else 0
+    found["blocking_queued"] = spares_queued
     found["gomaxprocs"] = gm_load_u32_relaxed(&sched.nprocs)
     found["p"] = per_p
     return found

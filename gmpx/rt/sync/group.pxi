@@ -1,29 +1,59 @@
 # GroupCore: the WaitGroup under gmpx.Group, which keeps failures and cancels siblings.
 #
-# Its children are not listed anywhere: each has the group as the WaitGroup to count down, which
-# is how a cancel finds them among all live goroutines. So a child costs what WaitGroup.go costs.
+# A child has the group as the WaitGroup to count down, and costs what WaitGroup.go costs: the list
+# of its siblings is a stretch of the list of all goroutines, for which it has the links already.
 #
 # Invariants
 #   O1  A child that fails is kept in `failed` with its exception, handle or no handle; one that
 #       ended by Cancelled is not a failure.
 #   O2  After `cancelled` is set every child has been asked to stop, and those that come later are
 #       as soon as they are made.
+#   O3  From `first` to `last` in the list of all stand the group's living children and nobody else
+#       (all_mu): a child joins before `first`, all others at the list's head, which is in no
+#       stretch but at its beginning.
 
 
-cdef inline WaitGroup wg_of(gm_g* g):
-    # The WaitGroup that g counts down, or None.
-    cdef gm_gext* ext = ext_get(g)
-    if g.extra & 1:
-        return <WaitGroup><object><PyObject*>(g.extra & ~<uintptr_t>1)
-    if ext != NULL and ext.wg != NULL:
-        return <WaitGroup><object>ext.wg
-    return None
+cdef void group_link(GroupCore grp, gm_g* g) noexcept:
+    # all_link for a child (O3).
+    cdef gm_g* at
+    gm_mu_lock(&all_mu)
+    at = grp.first if grp.first != NULL else all_gs.head
+    g.all_next = at
+    g.all_prev = NULL
+    if at != NULL:
+        g.all_prev = at.all_prev
+        at.all_prev = g
+    if g.all_prev != NULL:
+        g.all_prev.all_next = g
+    else:
+        all_gs.head = g
+    if grp.first == NULL:
+        grp.last = g
+    grp.first = g
+    all_gs.n += 1
+    gm_mu_unlock(&all_mu)
+
+
+cdef inline void group_unlink(gm_g* g) noexcept:
+    # all_unlink, all_mu held: g leaves its group's stretch, if it is in one.
+    cdef PyObject* wg = wg_of(g)
+    if wg != NULL and (<WaitGroup>wg).is_group:
+        group_shrink(<GroupCore>wg, g)
+
+
+cdef void group_shrink(GroupCore grp, gm_g* g) noexcept:
+    if grp.first == g and grp.last == g:
+        grp.first = grp.last = NULL
+    elif grp.first == g:
+        grp.first = g.all_next
+    elif grp.last == g:
+        grp.last = g.all_prev
 
 
 cdef bint group_keeps(gm_g* g) noexcept:
     # Whether g, which has failed, is a group's child.
-    cdef WaitGroup wg = wg_of(g)
-    return wg is not None and wg.is_group
+    cdef PyObject* wg = wg_of(g)
+    return wg != NULL and (<WaitGroup>wg).is_group
 
 
 cdef void group_failed(gm_m* m, GroupCore grp, PyObject* handle) noexcept:
@@ -36,26 +66,19 @@ cdef void group_failed(gm_m* m, GroupCore grp, PyObject* handle) noexcept:
     except BaseException as e:
         unraisable(e)
     if not grp.cancelled:
-        grp.n -= 1                          # this one is on the list of all no more
         group_cancel(m, grp)
-        grp.n += 1
 
 
 cdef void group_cancel(gm_m* m, GroupCore grp) noexcept:
     # O2. Then the body, which may stand in a wait.
     cdef gm_g* g
-    cdef gm_g* next
     cdef gm_g* body = NULL
-    cdef Py_ssize_t left = grp.n            # the newest come first: so do its children, mostly
     grp.cancelled = True
     gm_mu_lock(&all_mu)
-    g = all_gs.head
-    while g != NULL and left > 0:
-        next = g.all_next
-        if g.extra != 0 and wg_of(g) is grp:
-            g_cancel(g)
-            left -= 1
-        g = next
+    g = grp.first
+    while g != NULL:
+        g_cancel(g)
+        g = g.all_next if g != grp.last else NULL
     gm_mu_unlock(&all_mu)
     if grp.scope is not None:
         scopes_lock(grp.scope.s.park)
