@@ -62,6 +62,7 @@ cdef enum:                      # gm_g.flags, written by the owner only
     GF_SHIELD = 256             # a cancel waits until this is gone
     GF_CANCELLING = 512         # a cancel has won its park and is not yet raised
     GF_WAS_CANCELLED = 1024     # one has been raised in it
+    GF_GROUP = 4096             # constant: its WaitGroup is a GroupCore
     GF_OVER = 2048              # main, whose program has ended: not to be cancelled any more
 
 cdef enum:                      # what a park ends with; written by the winner of the park word

@@ -34,6 +34,13 @@
 #  define gm_unlikely(x) (x)
 #endif
 
+/* Keeps a function's variables out of its callers' frames, and its code out of theirs. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#  define GM_NOINLINE __declspec(noinline)
+#else
+#  define GM_NOINLINE __attribute__((noinline))
+#endif
+
 /* Fetches a queued goroutine's object head and fields into the cache (x points between). */
 GM_INLINE void gm_prefetch_g(void *x) {
 #if defined(__GNUC__)

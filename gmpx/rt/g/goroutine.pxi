@@ -59,7 +59,7 @@ cdef inline void all_link(gm_g* g) noexcept:
 
 cdef inline void all_unlink(gm_g* g) noexcept:
     gm_mu_lock(&all_mu)
-    if gm_unlikely(g.extra != 0):
+    if gm_unlikely(g.flags & GF_GROUP):
         group_unlink(g)
     if g.all_prev != NULL:
         g.all_prev.all_next = g.all_next
@@ -191,16 +191,12 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
     g.parent_goid = m.curg.goid if m.curg != NULL else 0
     g.goid = assign_goid(p) if p != NULL else gm_fetch_add_u64_relaxed(&sched.goid, 1)
     gm_store_u32_relaxed(&g.status, G_RUNNABLE)     # published by the queue it goes to
-    if gm_likely(wg == NULL):
-        g.extra = 0
-        all_link(g)
+    xincref(wg)
+    g.extra = <uintptr_t>wg | 1 if wg != NULL else 0
+    if gm_unlikely(flags & GF_GROUP):
+        group_link(<GroupCore>wg, g)
     else:
-        incref(wg)
-        g.extra = <uintptr_t>wg | 1
-        if (<WaitGroup>wg).is_group:
-            group_link(<GroupCore>wg, g)
-        else:
-            all_link(g)
+        all_link(g)
     counters(m).spawned += 1
     return g
 

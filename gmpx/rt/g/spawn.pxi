@@ -46,8 +46,8 @@ cdef PyObject* pack_args(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
 
 
 cdef inline PyObject* goroutine_create(PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
-                                       PyObject* wg) noexcept:
-    # args[0] is the function. A new reference to the handle, or NULL with an exception.
+                                       PyObject* wg, uint32_t kind) noexcept:
+    # args[0] is the function; kind: GF_GROUP or 0. A new reference to the handle, or NULL with an exception.
     cdef gm_m* m = gm_tls_m
     cdef gm_g* g
     cdef PyObject* packed = NULL
@@ -64,7 +64,7 @@ cdef inline PyObject* goroutine_create(PyObject** args, Py_ssize_t nargs, PyObje
         packed = pack_args(args + 1, nargs - 1, kwnames, &flags)
         if gm_unlikely(flags == ~<uint32_t>0):
             return NULL
-    g = newproc1(m, args[0], packed, flags, NULL, wg)
+    g = newproc1(m, args[0], packed, flags | kind, NULL, wg)
     if gm_unlikely(g == NULL):
         return NULL
     if wg != NULL:
@@ -100,14 +100,14 @@ cdef PyObject* raise_not_callable(PyObject* fn) noexcept:
 
 cdef PyObject* go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
                            PyObject* kwnames) noexcept:
-    return goroutine_create(args, nargs, kwnames, NULL)
+    return goroutine_create(args, nargs, kwnames, NULL, 0)
 
 
 cdef PyObject* wg_go_fastcall(PyObject* self, PyObject** args, Py_ssize_t nargs,
                               PyObject* kwnames) except? NULL:
     if gm_unlikely((<WaitGroup>self).is_group):
         return group_go(<GroupCore>self, args, nargs, kwnames)
-    return goroutine_create(args, nargs, kwnames, self)
+    return goroutine_create(args, nargs, kwnames, self, 0)
 
 
 cdef PyMethodDef go_def

@@ -86,14 +86,18 @@ cdef gm_batch* batches_last(gm_batches* q) noexcept nogil:
 
 cdef void batches_put(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
     cdef gm_batch* b
-    cdef uint32_t i
-    for i in range(n):
+    cdef uint32_t k
+    cdef uint32_t done = 0
+    while done < n:
         b = batches_last(q)
         if gm_likely(b != NULL):
-            b.g[b.end] = gs[i]
-            b.end += 1
+            k = min(n - done, GM_RUNQ_HALF + 1 - b.end)
+            memcpy(&b.g[b.end], &gs[done], k * sizeof(gm_g*))
+            b.end += k
+            done += k
         else:
-            gq_put(&q.linked, gs[i])
+            gq_put(&q.linked, gs[done])
+            done += 1
     q.n += n
     gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + n)
     gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
@@ -143,14 +147,19 @@ cdef gm_g* batches_get(gm_batches* q, gm_p* p, Py_ssize_t n) noexcept nogil:
     # Takes n: the oldest to run, the others into p's ring. Called by p's owner with sched.lock
     # held; the ring has room for half its size unless n is 1.
     cdef gm_g* g
+    cdef uint32_t t = gm_load_u32_relaxed(&p.runq_tail)     # our own (R1)
     n = min(n, min(q.n, GM_RUNQ_HALF))
     if n <= 0:
         return NULL
+    if t - gm_load_u32_acquire(&p.runq_head) + n - 1 > GM_RUNQ_SLOTS:
+        fatal("batches_get: the ring is full")      # it may not overflow: the lock is held
     batches_took(q, n)
     g = batches_pop(q)
     while n > 1:
         n -= 1
-        runq_put_local(p, batches_pop(q))
+        gm_store_ptr_relaxed(&p.runq[t & (GM_RUNQ_SLOTS - 1)].g, batches_pop(q))
+        t += 1
+    gm_store_u32_release(&p.runq_tail, t)                   # as in runq_put (R1)
     return g
 
 
@@ -163,15 +172,6 @@ cdef gm_g* glob_runq_get(gm_p* p, Py_ssize_t most) noexcept nogil:
     # the ring's. As batches_get.
     cdef Py_ssize_t n = sched.runq.n // max(gm_load_u32_relaxed(&sched.nprocs), 1) + 1
     return batches_get(&sched.runq, p, min(n, most) if most > 0 else n)
-
-
-cdef inline void runq_put_local(gm_p* p, gm_g* g) noexcept nogil:
-    # runq_put for a ring that has room: must not go to the global queue, whose lock is held.
-    cdef uint32_t t = gm_load_u32_relaxed(&p.runq_tail)
-    if t - gm_load_u32_acquire(&p.runq_head) >= GM_RUNQ_SLOTS:
-        fatal("glob_runq_get: the ring is full")
-    gm_store_ptr_relaxed(&p.runq[t & (GM_RUNQ_SLOTS - 1)].g, g)
-    gm_store_u32_release(&p.runq_tail, t + 1)               # as in runq_put (R1)
 
 
 # ---- the inbox: started Gs, woken by another thread ---------------------------------------

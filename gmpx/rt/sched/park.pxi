@@ -117,11 +117,6 @@ cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, int why) noexcept nogil:
 # Out of line: their variables would lie in the frame that each parked goroutine keeps.
 cdef extern from *:
     """
-    #if defined(_MSC_VER)
-    #  define GM_NOINLINE __declspec(noinline)
-    #else
-    #  define GM_NOINLINE __attribute__((noinline))
-    #endif
     struct __pyx_t_4gmpx_5_core_gm_m;
     struct __pyx_t_4gmpx_5_core_gm_g;
     static GM_NOINLINE int gm_park_alone(

@@ -124,7 +124,7 @@ cdef inline gm_g* refill(gm_m* m, gm_p* p) noexcept nogil:
     return refill_slow(p)
 
 
-cdef gm_g* refill_slow(gm_p* p) noexcept nogil:
+cdef gm_g* refill_slow "gm_refill_slow"(gm_p* p) noexcept nogil:
     if gm_load_i64_relaxed(&p.spill.size) > 0:
         return refill_from(p, &p.spill)
     if gm_load_i64_relaxed(&sched.runq.size) > 0:
@@ -165,7 +165,20 @@ cdef gm_g* take_turn(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     return gq_get(&m.ready)
 
 
-cdef gm_g* schedule_fair(gm_m* m) noexcept:
+# Out of line, so that schedule itself is small enough to be inlined into the worker's loop.
+cdef extern from *:
+    """
+    struct __pyx_t_4gmpx_5_core_gm_g;
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    struct __pyx_t_4gmpx_5_core_gm_p;
+    static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_schedule_fair(
+        struct __pyx_t_4gmpx_5_core_gm_m *);
+    static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_refill_slow(
+        struct __pyx_t_4gmpx_5_core_gm_p *);
+    """
+
+
+cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     # Every 61st tick: what must not wait for the local queues to run dry.
     cdef gm_p* p = m.p
     cdef gm_g* g = NULL

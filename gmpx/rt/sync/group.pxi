@@ -34,14 +34,12 @@ cdef void group_link(GroupCore grp, gm_g* g) noexcept:
     gm_mu_unlock(&all_mu)
 
 
-cdef inline void group_unlink(gm_g* g) noexcept:
-    # all_unlink, all_mu held: g leaves its group's stretch, if it is in one.
-    cdef PyObject* wg = wg_of(g)
-    if wg != NULL and (<WaitGroup>wg).is_group:
-        group_shrink(<GroupCore>wg, g)
-
-
-cdef void group_shrink(GroupCore grp, gm_g* g) noexcept:
+cdef void group_unlink(gm_g* g) noexcept:
+    # all_unlink, all_mu held: a child leaves its group's stretch.
+    cdef GroupCore grp
+    if wg_of(g) == NULL:
+        return
+    grp = <GroupCore>wg_of(g)
     if grp.first == g and grp.last == g:
         grp.first = grp.last = NULL
     elif grp.first == g:
@@ -52,8 +50,7 @@ cdef void group_shrink(GroupCore grp, gm_g* g) noexcept:
 
 cdef bint group_keeps(gm_g* g) noexcept:
     # Whether g, which has failed, is a group's child.
-    cdef PyObject* wg = wg_of(g)
-    return wg != NULL and (<WaitGroup>wg).is_group
+    return g.flags & GF_GROUP and wg_of(g) != NULL
 
 
 cdef void group_failed(gm_m* m, GroupCore grp, PyObject* handle) noexcept:
@@ -93,7 +90,7 @@ cdef PyObject* group_go(GroupCore grp, PyObject** args, Py_ssize_t nargs,
     cdef PyObject* h
     if grp.scope is None:
         raise RuntimeError("Group.go outside of its with block")
-    h = goroutine_create(args, nargs, kwnames, <PyObject*>grp)
+    h = goroutine_create(args, nargs, kwnames, <PyObject*>grp, GF_GROUP)
     if h != NULL and grp.cancelled:
         g_cancel(G(h))                              # O2: it never runs
     return h
