@@ -148,7 +148,7 @@ cdef enum:
 
 cdef void look_for_life(gm_m* m) noexcept:
     # m has slept for LOOK_AFTER_NS; GIL held.
-    if m.kind != M_MAIN:
+    if not hears_signals(m):
         main_looks_again()
         return
     m.look_again = max(2 * m.look_again, LOOK_AGAIN_NS) if deadlock_look(m) else 0

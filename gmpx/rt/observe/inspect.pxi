@@ -228,7 +228,7 @@ def stats():
     m = allm_first()
     while m != NULL:
         counters_add(&sum, &m.count)
-        if m.kind == M_MAIN or m.kind == M_WORKER:
+        if schedules(m):
             ms += 1
         m = m.all_next
     gm_lock_release(&sched.lock)

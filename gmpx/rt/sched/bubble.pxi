@@ -36,7 +36,7 @@ def _bubble_enter(seed):
     Begins a bubble. seed: an int, or None for the order of coming."""
     global bubble_on, bubble_now, bubble_seeded, bubble_threads, bubble_turns
     cdef gm_m* m = getm()
-    if m.kind != M_MAIN or getg(m) != m.g_main:
+    if getg(m) != NULL and not runs_main(m):
         raise RuntimeError("a bubble belongs to the main goroutine")
     if bubble_on:
         raise RuntimeError("bubbles do not nest")
@@ -66,13 +66,13 @@ def _bubble_leave():
     cdef gm_m* m = getm()
     if not bubble_on:
         return
-    if m.kind != M_MAIN or getg(m) != m.g_main:
+    if getg(m) != NULL and not runs_main(m):
         raise RuntimeError("a bubble belongs to the main goroutine")
     heaps_shift(False, bubble_now - gm_nanotime())
     bubble_now = 0
     bubble_on = False
     gm_store_u32_seqcst(&sched.frozen, 0)
-    wake_all(m, &bubble_waiters)
+    waitq_ready_all(m, &bubble_waiters)
     m.rng = <uint64_t>gm_nanotime() | 1
     sysmon_wake()                               # for timers that it has left alone
     if anything_queued():
@@ -172,7 +172,7 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
         if bubble_life():                       # J4
             bubble_nap(m)
         elif bubble_waiters.first != NULL:
-            wake_all(m, &bubble_waiters)
+            waitq_ready_all(m, &bubble_waiters)
         elif heaps_first() < FAR_NS:
             bubble_jump()
         elif not bubble_dead(m):
