@@ -125,12 +125,21 @@ GM_INLINE int gm_lock_make(gm_lock *l) {
 #else
 #  define gm_rank_enter(rank) ((void)0)
 #  define gm_rank_leave(rank) ((void)0)
+#  define gm_rank_wait(rank) 0
+#  define gm_rank_waited(rank, had_gil) ((void)(had_gil))
 #  define gm_rank_none() ((void)0)
+#  define gm_rank_forked() ((void)0)
 #endif
 
 /* Ranks: HACKING.md. */
 GM_INLINE int gm_lock_init(gm_lock *l, unsigned rank) { l->rank = rank; return gm_lock_make(l); }
-GM_INLINE void gm_lock_acquire(gm_lock *l) { gm_rank_enter(l->rank); GM_LOCK(l); }
+GM_INLINE void gm_lock_acquire(gm_lock *l) {
+    int had_gil;
+    gm_rank_enter(l->rank);
+    had_gil = gm_rank_wait(l->rank);
+    GM_LOCK(l);
+    gm_rank_waited(l->rank, had_gil);
+}
 GM_INLINE void gm_lock_release(gm_lock *l) { gm_rank_leave(l->rank); GM_UNLOCK(l); }
 
 /* gm_mu guards a Python-visible object (a channel, a wait group, a goroutine's waiters).

@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 class Child:
-    def __init__(self, source, argv=(), env=None):
+    def __init__(self, source, argv=(), env=None, cwd=None):
         command = [sys.executable, "-X", "faulthandler"]
         # 3.12 and later warn of every fork in a process with threads
         command += ["-W", "ignore:This process:DeprecationWarning"]
@@ -33,6 +33,7 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | (env or {}),
+            cwd=cwd,  # where it imports gmpx from, if there is one
         )
         self.out = self.err = ""
 
@@ -69,11 +70,11 @@ class Child:
 
 @pytest.fixture
 def child():
-    """child(source, *argv, **env): starts it; .end(code) waits."""
+    """child(source, *argv, cwd=None, **env): starts it; .end(code) waits."""
     children = []
 
-    def start(source, *argv, **env):
-        children.append(Child(source, argv, env))
+    def start(source, *argv, cwd=None, **env):
+        children.append(Child(source, argv, env, cwd))
         return children[-1]
 
     yield start

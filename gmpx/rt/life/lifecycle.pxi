@@ -252,6 +252,7 @@ cdef void fork_child() noexcept nogil:
     # guard; and if this thread has the GIL, all that that guards.
     global forked_gs
     cdef gm_m* m = gm_tls_m
+    gm_rank_forked()
     gm_lock_init(&sched.lock, RANK_SCHED)
     gm_lock_init(&fork_lock, RANK_FORK)
     sched.forking = 0

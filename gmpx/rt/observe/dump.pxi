@@ -152,6 +152,7 @@ cdef void look_for_life(gm_m* m) noexcept:
         main_looks_again()
         return
     m.look_again = max(2 * m.look_again, LOOK_AGAIN_NS) if deadlock_look(m) else 0
+    hook_point(HOOK_LOOKED)
     if m.interrupt == NULL:
         m_deep_begin(m)
 

@@ -166,15 +166,18 @@ def _n_timers():
     return n
 
 
-_HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_sleep": HOOK_SYSMON_SLEEP,
-              "ready_pushed": HOOK_READY_PUSHED, "firing": HOOK_FIRING}
+_HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_quiet": HOOK_SYSMON_QUIET,
+          "sysmon_sleep": HOOK_SYSMON_SLEEP, "ready_pushed": HOOK_READY_PUSHED,
+          "timers_locked": HOOK_TIMERS_LOCKED, "firing": HOOK_FIRING, "deep": HOOK_DEEP,
+          "looked": HOOK_LOOKED}
 
 
-def _hook(name, int state):
-    """_hook(name, state)
+def _hook(name, unsigned int state, unsigned int ms=0, frees=None):
+    """_hook(name, state, ms=0, frees=None)
     Debug builds: arms (1) the named point, or lets the thread that stands there go (0). Whether this
-    is a debug build. See rt/platform/hooks.h."""
-    return gm_hook_set(_HOOKS[name], state)
+    is a debug build. ms: the thread goes on by itself after so long. frees: the thread goes on at
+    once and lets the one at that other point go. See rt/platform/hooks.h."""
+    return gm_hook_set(_HOOKS[name], state, ms, 0 if frees is None else 1 + <int>_HOOKS[frees])
 
 
 def _hook_reached(name):

@@ -52,17 +52,21 @@ cdef extern from "pycompat.h" nogil:
     void gm_lock_acquire(gm_lock*)
     void gm_lock_release(gm_lock*)
     void gm_rank_none()
+    void gm_rank_forked()
     void gm_mu_lock(gm_mu*)
     void gm_mu_unlock(gm_mu*)
 
 cdef extern from "rt/platform/hooks.h" nogil:
     enum: HOOK_STOP_M
+    enum: HOOK_SYSMON_QUIET
     enum: HOOK_SYSMON_SLEEP
     enum: HOOK_READY_PUSHED
+    enum: HOOK_TIMERS_LOCKED
     enum: HOOK_FIRING
-    enum: HOOKS
+    enum: HOOK_DEEP
+    enum: HOOK_LOOKED
     void hook_point "gm_hook_point"(int)
-    bint gm_hook_set(int, unsigned int)
+    bint gm_hook_set(int, unsigned int, unsigned int, unsigned int)
     unsigned int gm_hook_get(int)
 
 cdef extern from "rt/platform/barrier.h" nogil:

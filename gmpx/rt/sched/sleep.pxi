@@ -57,6 +57,7 @@ cdef int m_sleep(gm_m* m, int64_t until) noexcept nogil:
     if until != INT64_MAX:
         left = max(until - gm_nanotime(), 0)
     if m.deep:
+        hook_point(HOOK_DEEP)
         return note_poll(&m.note, left)
     return note_sleep(&m.note, left, hears_signals(m))
 

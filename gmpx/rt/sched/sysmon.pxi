@@ -77,6 +77,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
         if sysmon.quiet < QUIET_LOOKS:
             until = min(until, now + LOOK_NS)
         else:
+            hook_point(HOOK_SYSMON_QUIET)
             gm_store_u32_seqcst(&sysmon.watch, 0)
         gm_store_i64_seqcst(&sysmon.until, until)
         hook_point(HOOK_SYSMON_SLEEP)

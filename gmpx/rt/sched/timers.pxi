@@ -157,6 +157,7 @@ cdef bint timers_batch(gm_m* owner, gm_m* m, int64_t now) noexcept nogil:
     due.head = due.tail = NULL
     due.n = 0
     gm_lock_acquire(&h.lock)
+    hook_point(HOOK_TIMERS_LOCKED)
     gm_fetch_add_u32_seqcst(&h.firing, 1)           # T5
     if m == NULL and gm_load_u32_relaxed(&sched.frozen):
         n = TIMER_BATCH                             # J2
@@ -178,7 +179,8 @@ cdef bint timers_batch(gm_m* owner, gm_m* m, int64_t now) noexcept nogil:
             gq_put(&m.ready, gq_get(&due))
     elif due.head != NULL:
         inbox_push_all(&owner.inbox, &due)
-        wake_m(owner)
+        hook_point(HOOK_READY_PUSHED)
+        wake_m(owner)                               # Q4; owner may have ended (M5)
     gm_fetch_add_u32_seqcst(&h.firing, <uint32_t>-1)
     return more
 
