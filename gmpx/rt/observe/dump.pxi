@@ -50,6 +50,8 @@ class DeadlockError(RuntimeError):
 
 def _snapshot():
     """_snapshot()
+--
+
     All live goroutines: (handle, status, reason, seconds waited, M's id, id of the goroutine that
     has locked that M or 0, [(code, line) ...])."""
     cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
@@ -97,6 +99,8 @@ cdef list stack_of(gm_g* g, dict running):
 
 def _nprocs():
     """_nprocs()
+--
+
     gomaxprocs(), without making the calling thread known to the runtime."""
     return gm_load_u32_relaxed(&sched.nprocs)
 

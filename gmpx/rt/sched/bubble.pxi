@@ -61,6 +61,8 @@ def _bubble_enter(seed):
 
 def _bubble_leave():
     """_bubble_leave()
+--
+
     Ends it. What still lives goes on by the clock of the world."""
     global bubble_on, bubble_now
     cdef gm_m* m = getm()
@@ -126,12 +128,16 @@ cdef void heaps_run(gm_m* me) noexcept nogil:
 
 def _bubble_now():
     """_bubble_now()
+--
+
     Seconds on the bubble's clock, which begins as time.monotonic's; None outside."""
     return bubble_now * 1e-9 if bubble_on else None
 
 
 def _bubble_settle():
     """_bubble_settle()
+--
+
     Waits until all other goroutines of the bubble are parked."""
     cdef gm_m* m = getm()
     cdef gm_g* g = getg(m)
