@@ -148,6 +148,12 @@ def _machines():
     return [x for x in found if x is not None]
 
 
+def _m_address():
+    """_m_address()
+    Where the calling thread's M lies: its memory may have been another thread's."""
+    return <uintptr_t>getm()
+
+
 def _n_timers():
     """_n_timers()
     How many timers are pending."""

@@ -54,8 +54,8 @@ static int gm_hook_set(int point, unsigned state, unsigned ms, unsigned frees) {
 static unsigned gm_hook_get(int point) { return gm_load_u32_seqcst(&gm_hooks[point]); }
 #else
 #  define gm_hook_point(point) ((void)0)
-#  define gm_hook_set(point, state, ms, frees) 0
-#  define gm_hook_get(point) 0
+#  define gm_hook_set(point, state, ms, frees) ((void)(point), (void)(state), (void)(ms), (void)(frees), 0)
+#  define gm_hook_get(point) ((void)(point), 0u)
 #endif
 
 #endif

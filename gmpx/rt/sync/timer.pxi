@@ -86,15 +86,17 @@ cdef inline void started_remove(gm_tnode* node) noexcept:
 
 
 cdef void nodes_again(gm_m* m) noexcept:
-    # H4. In a fork's child, whose heaps are empty: m's gets them.
+    # H4. In a fork's child, whose heaps have what its own at-fork functions have set: m's gets the others.
     cdef gm_tnode* node = started_nodes
     cdef gm_tnode* next
     while node != NULL:
         next = node.all_next
-        node.timer.index = -1
-        node.m = m
-        if ((<TimerNode>node.obj).call is not None and not node.kept) or timer_add(&node.timer) < 0:
-            started_remove(node)            # its reference, if any, stays: L5's dead have it
+        if node.timer.index == TIMER_FORKED:
+            node.timer.index = -1
+            node.m = m
+            if ((<TimerNode>node.obj).call is not None and not node.kept) or (
+                    timer_add(&node.timer) < 0):
+                started_remove(node)        # its reference, if any, stays: L5's dead have it
         node = next
 
 
@@ -148,7 +150,7 @@ cdef class TimerNode:
         self.cancel()
 
     cdef bint pending(self) noexcept:
-        return self.node.timer.index >= 0 or self.node.on_fired
+        return self.node.timer.index != -1 or self.node.on_fired
 
     cdef bint cancel(self) noexcept:
         # Whether it was pending.
@@ -161,6 +163,7 @@ cdef class TimerNode:
         was = self.pending()
         if self.node.timer.index >= 0:
             timer_remove(h, &self.node.timer)
+        self.node.timer.index = -1
         fired_remove(&self.node)
         gm_lock_release(&h.lock)
         started_remove(&self.node)

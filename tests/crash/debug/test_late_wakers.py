@@ -7,7 +7,9 @@ def test_the_thread_has_ended_and_another_has_its_m(held):
     held("""
     gmpx.go(lambda: None).join()
     arm("ready_pushed")
+    at = []
     def first():
+        at.append(_core._m_address())
         try:
             with gmpx.timeout(0.001):
                 gmpx.Chan().recv()
@@ -18,10 +20,12 @@ def test_the_thread_has_ended_and_another_has_its_m(held):
 
     c, got, ms = gmpx.Chan(), [], []
     def second():
+        at.append(_core._m_address())
         ms.append(gmpx.current())
         got.extend(c)
     t = thread(second)
     until(lambda: ms and ms[0].status == "waiting")
+    assert at[0] == at[1]
     let_go("ready_pushed")                      # wakes `second`, for which nothing has come
     fired = threading.Event()
     gmpx.after_func(0.001, fired.set)
