@@ -29,8 +29,8 @@
  *           sleeps with something in its inbox or a P on its way; nmspinning is 0, nobody waits for
  *           the lock, each regular P is idle or held by one M. And sysmon never looks for ever in
  *           vain: a few looks (VAIN) after the others have stopped a G is run, or it sleeps.
- * Found     BUG_NEW_M_COUNTED: an M that begins with its first G from local_next, in schedule, which
- *           does not end its spinning. If that G never ends sysmon sends nobody any more.
+ * Once so   BUG_NEW_M_COUNTED: an M that began with its first G from local_next, in schedule, did not
+ *           end its spinning. If that G never ended sysmon sent nobody any more.
  */
 #define NONE 9
 #ifndef REGS

@@ -15,13 +15,10 @@
  * Memory    Sequentially consistent: the GIL, atomics and system calls order all of it.
  * Claim     When nothing moves any more M0 has handled the signal, or told the deadlock; it does
  *           not sleep. It tells none while another may still run.
- * Found     The sound protocol here is not the code's in three places.
- *           BUG_ALONE_LOOK_FIRST: alone_looks looks at the signals, then m_deep_begin sets the
- *           descriptor, and park_alone sleeps.
- *           BUG_ONLY_BLOCKED: main_looks_again wakes M0 only if it is on midle, where it is not while
- *           it is parked alone.
- *           BUG_NO_FLAG: what main_looks_again does after M0's look and before its m_sleep_begin is
- *           lost: a flag is to be looked at after that.
+ * Once so   BUG_ALONE_LOOK_FIRST: alone_looks looked at the signals, then m_deep_begin set the
+ *           descriptor, and park_alone slept. BUG_ONLY_BLOCKED: main_looks_again woke M0 only if it was
+ *           on midle, where it is not while it is parked alone. BUG_NO_FLAG: what main_looks_again
+ *           did after M0's look and before its m_sleep_begin was lost.
  */
 #define AWAKE   1
 #define POLLING 2

@@ -25,8 +25,8 @@
  *           none sleeps while a P is idle and a fresh G is queued; nobody waits for the lock, or for
  *           a P; nmspinning is 0, and never less; each P is idle or held by one M. (Run with -E: a
  *           deadlock is a state in which nothing moves and some M neither sleeps nor computes.)
- * Found     BUG_NEW_M_COUNTED: an M that begins with its first G from local_next, in schedule, which
- *           does not end its spinning. If that G never ends nobody is woken for work any more.
+ * Once so   BUG_NEW_M_COUNTED: an M that began with its first G from local_next, in schedule, did not
+ *           end its spinning. If that G never ended nobody was woken for work any more.
  */
 #define NONE  9
 #define SPARE 2                  /* the first of the Ps beyond gomaxprocs */

@@ -21,8 +21,10 @@
  * Claim     Whenever nothing but the clock moves: each timer that is due is fired, of an M that stands
  *           LATE later; none has been fired twice; what has fired is delivered; no M sleeps with
  *           something in its inbox; nmspinning is 0.
- * Found     BUG_UNDELIVERED_QUIET: sysmon, having fired a node while an M spins, leaves it to that M and
- *           may sleep for good; but the M has looked at `undelivered` before, takes a G and stands.
+ * Once so   BUG_UNDELIVERED_QUIET: sysmon, having fired a node while an M spins, left it to that M and
+ *           slept for good; but the M had looked at `undelivered` before, took a G and stood.
+ * Coarser   An M that wakes tells sysmon of its first timer also when that is due; the code leaves that
+ *           out, since the M fires it next, and tells of those that remain (timers_batch).
  */
 #define INF  9
 #define END  4
