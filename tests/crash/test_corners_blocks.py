@@ -471,7 +471,7 @@ def test_a_cancel_that_comes_while_a_dropped_iterator_waits(child):
     """, "cancelled\ntimed out\n")
 
 
-def test_a_foreign_thread_is_its_own_poller(child):
+def test_a_foreign_threads_timers_need_no_other_thread(child):
     run(child, """
     import gmpx, threading, time
     gmpx.gomaxprocs(1)

@@ -69,7 +69,7 @@ def test_others_run_while_one_sleeps(until):
 
 
 def test_a_timer_that_comes_before_all_others_is_not_slept_over(parked):
-    # Main and the poller sleep for the long one; the short one must wake them.
+    # Main sleeps for the long one; the short one comes first.
     long = gmpx.go(gmpx.sleep, 60)
     parked(long)
     start = time.monotonic()
