@@ -78,15 +78,22 @@ static void gm_break_forget(void) {
     }
 }
 
+/* Not into what is another's by now: whoever has closed the pipe has woken the thread. */
 static void gm_break_wake(void) {
-    ssize_t r = write(gm_break_fd[1], "", 1);   /* full: it wakes anyway */
-    (void)r;
+    ssize_t r;
+    if (gm_break_ours(gm_break_fd[1])) {
+        r = write(gm_break_fd[1], "", 1);       /* full: it wakes anyway */
+        (void)r;
+    }
 }
 
 /* Takes all that is in the pipe; the numbers of signals go on to the program's descriptor. */
 static void gm_break_drain(void) {
     char got[64];
     ssize_t n, i, r;
+    if (!gm_break_ours(gm_break_fd[0])) {
+        return;
+    }
     while ((n = read(gm_break_fd[0], got, sizeof got)) > 0) {
         for (i = 0; i < n; i++) {
             if (got[i] != 0 && gm_break_user >= 0) {
