@@ -269,7 +269,7 @@ cdef struct gm_p:
     uint64_t goid_end
     gm_counters count
     # what sysmon has seen of it, written by sysmon alone (acquire_p: by the lock)
-    uint64_t seen               # sched_tick at seen_at
+    gm_u64 seen                 # sched_tick at seen_at, sysmon / thieves
     int64_t seen_at
     int held                    # samples since then that found its M with the GIL ...
     int free                    # ... with nobody having it ...
@@ -295,7 +295,7 @@ cdef struct gm_timers:          # an M's: see rt/sched/timers.pxi
 cdef struct gm_m:
     int64_t id
     uint64_t ident              # constant: the thread's id
-    int kind
+    int kind                    # sched.lock / sysmon, as a hint
     void* ts                    # constant: the thread's PyThreadState
     gm_g* curg                  # owner: G whose code runs, NULL while scheduling
     gm_p* p                     # owner

@@ -130,7 +130,6 @@ def test_bad_input_and_the_runtime_goes_on(child):
         fails(RuntimeError, gmpx.goexit)
         fails(TypeError, gmpx.map, 5, [1]); fails(ValueError, gmpx.map, abs, [1], limit=0)
         fails(TypeError, gmpx.Goroutine); fails(TypeError, gmpx.Machine)
-        fails(RuntimeError, gmpx.current().cancel)
         c.close()
         fails(gmpx.ChannelClosed, c.send, 1); fails(gmpx.ChannelClosed, c.close)
         fails(gmpx.ChannelClosed, c.recv)

@@ -1,36 +1,46 @@
 /* How Ms sleep and are woken, on a free-threaded build (W1, W2, W4, W5, N1..N3).
  *
- * Models    stop_m, recheck_runqs, wake_p, start_m, wake_m, mput, midle_remove (rt/sched/poll.pxi);
- *           new_m, pid_get, pid_put, release_p, await_p (rt/sched/machine.pxi); find_runnable,
- *           find_work, look_around, glob_take, spin_end (rt/sched/proc.pxi); note_clear, note_wakeup,
- *           note_cancel, note_sleep (rt/platform/note.pxi); newproc_publish, newproc_foreign, goready.
+ * Models    stop_m, recheck_runqs, wake_p, start_m, give_p, wake_m, mput, midle_remove, m_awake,
+ *           m_sleep_begin, m_sleep_cancel, m_sleep (rt/sched/sleep.pxi); policy_spawned,
+ *           policy_queued, policy_spins, policy_found (rt/sched/policy.pxi); new_m, m_start, pid_get,
+ *           pid_put, put_back, p_drain, release_p, await_p, hand_over_p (rt/sched/machine.pxi);
+ *           schedule, find_runnable, find_work, look_around, spin_end (rt/sched/proc.pxi);
+ *           note_clear, note_wakeup, note_cancel, note_sleep (rt/platform/note.pxi); runq_put_slow
+ *           (rt/sched/runq.pxi), newproc_publish, newproc_foreign, goready.
  * World     Two regular Ps. M0 starts with P0, M1 runs or sleeps without a P, M2 is a thread that
- *           new_m may start, or fail to start. M0 spawns a G (TWO: two) and then computes for ever
- *           or schedules; one G may run for ever; NESTED: one may spawn another. FOREIGN: a thread
- *           puts a G on the global queue. READIER: a thread readies a G of M1.
+ *           new_m may start, or fail to start. M0 spawns a G (TWO: two; the second may overflow
+ *           to the global queue, with the first) and then computes for ever or schedules; one
+ *           G may run for ever; NESTED: one may spawn another. FOREIGN: a thread puts a G on the
+ *           global queue. READIER: a thread readies a G of M1; HANDOVER: and an M that runs
+ *           Gs may hand its P to an M that waits for one.
  * Abstract  Rings and queues are counters (rt/sched/runq.pxi: runq.pml), a steal takes one G. midle is
- *           a list searched from M0 on. A spare P comes at once to an M whose own G is ready.
- *           Timers and the poller's role are poller.pml's. Stopping is left out.
+ *           a list searched from M0 on. The time that await_p waits before it takes a spare P is up at
+ *           any moment. A round of look_around is one visit. sysmon, which a free-threaded
+ *           build has for timers alone, is sysmon.pml's. Stopping is left out.
  * Memory    Sequentially consistent, but for the two stores that a look follows: runq_put's
  *           before wake_p, note_clear's before the look at the inbox. What their fences forbid is
  *           modelled by the store that lands after the look (BUG_NO_FENCE, BUG_PLAIN_CLEAR).
  *           Other weak orders are not claimed here: tests/native runs the code under TSan.
  * Claim     However it goes, when nothing moves any more: no M sleeps with a G in its inbox;
- *           none sleeps while a P is idle and a fresh G is queued; nobody waits for the lock;
- *           nmspinning is 0, and never less; each P is idle or held by one M. (Run with -E: a
+ *           none sleeps while a P is idle and a fresh G is queued; nobody waits for the lock, or for
+ *           a P; nmspinning is 0, and never less; each P is idle or held by one M. (Run with -E: a
  *           deadlock is a state in which nothing moves and some M neither sleeps nor computes.)
+ * Found     BUG_NEW_M_COUNTED: an M that begins with its first G from local_next, in schedule, which
+ *           does not end its spinning. If that G never ends nobody is woken for work any more.
  */
 #define NONE  9
-#define SPARE 2
+#define SPARE 2                  /* the first of the Ps beyond gomaxprocs */
+#define NP    4
 #define NM    3
 
-byte ring[2], glob;             /* fresh Gs */
+byte ring[NP], glob;            /* fresh Gs */
 byte inbox[NM];
 byte note_state[NM] = 1, sem[NM];
 bool spinning[NM], midle[NM], started[NM];
 byte nextp[NM] = NONE;
 bool pidle[2];
-byte npidle, nmidle, nmspinning, holders[2];
+byte npidle, nmidle, nmspinning, holders[NP];
+bool pwaiting[NM];
 #ifdef NESTED
 byte spawns = 1;
 #else
@@ -42,7 +52,7 @@ bool lk, asleep[NM], busy[NM], over;
 inline lock()   { atomic { !lk -> lk = true } }
 inline unlock() { lk = false }
 
-inline note_wakeup(x)           /* an exchange, then the post */
+inline wake_m(x)                /* note_wakeup: an exchange, then the post */
 {
     atomic {
         if
@@ -58,7 +68,7 @@ inline note_wakeup(x)           /* an exchange, then the post */
     }
 }
 
-inline note_cancel()
+inline m_sleep_cancel()
 {
     atomic {
         if
@@ -87,29 +97,34 @@ inline pid_get(to)
 
 inline pid_put(x) { atomic { assert(!pidle[x]); pidle[x] = true; npidle++ } }
 
-inline acquire_p(x)
-{
-    p = x;
-    if
-    :: x < SPARE -> holders[x]++; assert(holders[x] == 1)
-    :: else
-    fi
-}
+inline acquire_p(x) { p = x; holders[x]++; assert(holders[x] == 1) }
 
-inline release_p()
+inline spare_p(to)              /* under the lock; on its way it counts as held */
 {
     atomic {
         if
-        :: p < SPARE -> holders[p]--; pid_put(p)
-        :: else
-        fi;
-        p = NONE
+        :: holders[SPARE] == 0 && nextp[0] != SPARE && nextp[1] != SPARE && nextp[2] != SPARE ->
+            to = SPARE
+        :: else -> to = SPARE + 1; assert(holders[SPARE + 1] == 0)
+        fi
     }
 }
 
+inline put_back(x)
+{
+    atomic {
+        if
+        :: x < SPARE -> pid_put(x)
+        :: else -> glob = glob + ring[x]; ring[x] = 0           /* p_drain */
+        fi
+    }
+}
+
+inline release_p() { atomic { holders[p]--; put_back(p); p = NONE } }
+
 inline mput() { atomic { midle[me] = true; nmidle++ } }
 
-inline wake_m()                 /* under the lock */
+inline m_awake()                /* under the lock */
 {
     atomic {
         if
@@ -128,7 +143,7 @@ inline count_down() { d_step { assert(nmspinning > 0); nmspinning-- } }
 inline give_p(x)                /* start_m's handing over, under the lock */
 {
     atomic { midle[x] = false; nmidle--; nextp[x] = q; spinning[x] = true }
-    note_wakeup(x);
+    wake_m(x);
 }
 
 inline wake_p()
@@ -213,17 +228,79 @@ inline go_here()                /* newproc_publish */
     :: ring[p]++; wake_p()
     fi
 #else
-    ring[p]++;
+    if
+    :: ring[p]++
+    :: atomic { ring[p] > 0 -> ring[p]-- }              /* runq_put_slow: the older half, and it */
+        lock(); glob = glob + 2; unlock()
+    fi;
     wake_p()
 #endif
 }
 
-inline run_fresh()
+inline execute()                  /* holding p */
 {
     if
-    :: atomic { spawns > 0 && p < SPARE -> spawns-- } go_here()
+    :: atomic { spawns > 0 -> spawns-- } go_here()
     :: atomic { endless > 0 -> endless--; busy[me] = true } goto computes
     :: true
+    fi
+}
+
+inline await_p()                /* W5 */
+{
+    lock();
+    if
+    :: npidle > 0 -> pid_get(q); acquire_p(q)
+    :: else ->
+        pwaiting[me] = true;
+        do
+        :: nextp[me] != NONE -> break
+        :: else ->
+            atomic { note_state[me] = 0; assert(sem[me] == 0) }
+            unlock();
+            if
+            :: atomic { sem[me] > 0 -> sem[me]-- }
+            :: m_sleep_cancel()         /* the time is up */
+            fi;
+            lock();
+            if
+            :: nextp[me] == NONE ->
+                if
+                :: npidle > 0 -> pid_get(q)
+                :: else -> spare_p(q)
+                fi;
+                atomic { nextp[me] = q; pwaiting[me] = false }
+            :: else
+            fi
+        od;
+        m_awake()
+    fi;
+    q = NONE;
+    unlock()
+}
+
+#ifdef HANDOVER
+#define WAITS(x) (pwaiting[x])
+#else
+#define WAITS(x) false
+#endif
+
+inline hand_to(x) { atomic { pwaiting[x] = false; holders[p]--; nextp[x] = p; p = NONE } wake_m(x) }
+
+inline hand_over_p()            /* the 61st tick */
+{
+    lock();
+    if
+    :: p >= SPARE -> release_p()
+    :: p < SPARE && WAITS(0) -> hand_to(0)
+    :: p < SPARE && !WAITS(0) && WAITS(1) -> hand_to(1)
+    :: p < SPARE && !WAITS(0) && !WAITS(1) && WAITS(2) -> hand_to(2)
+    :: else
+    fi;
+    unlock();
+    if
+    :: glob > 0 -> wake_p()
+    :: else
     fi
 }
 
@@ -232,9 +309,9 @@ inline take(x) { atomic { if :: x > 0 -> x--; got = true :: else fi } }
 inline recheck_runqs()          /* got: took a P and spins again */
 {
     if
-    :: ring[0] > 0 || ring[1] > 0 ->
+    :: ring[0] > 0 || ring[1] > 0 || ring[2] > 0 || ring[3] > 0 ->
         lock();
-        wake_m();
+        m_awake();
         if
         :: p == NONE -> pid_get(q);
             if
@@ -246,7 +323,7 @@ inline recheck_runqs()          /* got: took a P and spins again */
         if
         :: p != NONE ->
             unlock();
-            note_cancel();
+            m_sleep_cancel();
             if
 #ifdef BUG_COUNT_TWICE
             :: true -> spinning[me] = true; nmspinning++
@@ -258,6 +335,14 @@ inline recheck_runqs()          /* got: took a P and spins again */
             got = true
         :: else -> mput(); unlock()
         fi
+    :: else
+    fi
+}
+
+inline steal_from(x)
+{
+    if
+    :: !got && x != p -> take(ring[x])
     :: else
     fi
 }
@@ -276,31 +361,48 @@ proctype M(byte me; byte p)
         :: busy[me] = true; goto computes
         :: true
         fi
-    :: me == 2 -> lock(); wake_m(); unlock()            /* m_loop */
+    :: me == 2 ->               /* m_start: the first G is schedule's */
+        lock(); m_awake(); unlock();
+        take(ring[p]);
+        if
+        :: !got -> lock(); take(glob); unlock()
+        :: else
+        fi;
+        if
+        :: got ->
+#ifndef BUG_NEW_M_COUNTED
+            spin_end();
+#endif
+            execute()
+        :: else
+        fi
     :: else
     fi;
 
 again:
     atomic { got = false; ready = ready + inbox[me]; inbox[me] = 0 }
     if
+    :: p != NONE && (p >= SPARE || WAITS(0) || WAITS(1) || WAITS(2)) ->
+        if
+        :: hand_over_p()
+        :: true
+        fi
+    :: else
+    fi;
+    if
     :: ready > 0 ->
         spin_end();
         if
-        :: p == NONE ->         /* await_p */
-            lock(); pid_get(q);
-            if
-            :: q == NONE -> acquire_p(SPARE)
-            :: else -> acquire_p(q)
-            fi;
-            q = NONE; unlock()
+        :: p == NONE -> await_p()
         :: else
         fi;
         ready = 0;
+        execute();
         goto again
     :: else
     fi;
     if
-    :: p == NONE || p == SPARE -> goto stop_m
+    :: p == NONE -> goto stop_m
     :: else
     fi;
     take(ring[p]);
@@ -308,17 +410,17 @@ again:
     :: got -> goto found
     :: else
     fi;
-    lock(); take(glob); unlock();
     if
-    :: got -> goto found
-    :: !got && !spinning[me] ->
-        if
-        :: 2 * nmspinning >= 2 - npidle -> goto stop_m
-        :: else -> spinning[me] = true; nmspinning++
-        fi
+    :: !spinning[me] && 2 * nmspinning < 2 - npidle -> spinning[me] = true; nmspinning++
     :: else
     fi;
-    take(ring[1 - p]);
+    lock(); take(glob); unlock();
+    steal_from(0);
+    steal_from(1);
+#ifdef READIER
+    steal_from(2);
+    steal_from(3);
+#endif
     if
     :: got -> goto found
     :: else -> goto stop_m
@@ -326,19 +428,22 @@ again:
 
 found:
     spin_end();
-    run_fresh();
+    execute();
     goto again;
 
 stop_m:
     was = spinning[me];
 #ifndef BUG_PLAIN_CLEAR
-    atomic { note_state[me] = 0; assert(sem[me] == 0) }
+    atomic { note_state[me] = 0; assert(sem[me] == 0) }         /* m_sleep_begin */
 #endif
     lock();
 #ifndef BUG_NO_GLOBAL_LOOK
     if
-    :: p < SPARE && glob > 0 ->
-        glob--; unlock(); note_cancel(); got = true; goto found
+    :: p == NONE && glob > 0 && npidle > 0 -> pid_get(q); acquire_p(q); q = NONE
+    :: else
+    fi;
+    if
+    :: p != NONE && glob > 0 -> glob--; unlock(); m_sleep_cancel(); got = true; goto found
     :: else
     fi;
 #endif
@@ -346,13 +451,6 @@ stop_m:
     :: p != NONE -> release_p()
     :: else
     fi;
-#ifndef BUG_NO_GLOBAL_LOOK
-    if
-    :: glob > 0 && npidle > 0 ->
-        pid_get(q); acquire_p(q); q = NONE; unlock(); note_cancel(); goto again
-    :: else
-    fi;
-#endif
 #ifdef BUG_RECHECK_FIRST
     spinning[me] = false;
     mput(); unlock();
@@ -385,8 +483,8 @@ stop_m:
     :: got -> goto again
     :: else
     fi;
-    if                          /* sleep_m */
-    :: inbox[me] > 0 -> note_cancel()
+    if                          /* W2 */
+    :: inbox[me] > 0 -> m_sleep_cancel()
     :: else ->
 #ifdef BUG_PLAIN_CLEAR
         note_state[me] = 0;
@@ -394,7 +492,7 @@ stop_m:
         asleep[me] = true;
         atomic { sem[me] > 0 -> sem[me]--; asleep[me] = false }
     fi;
-    lock(); wake_m(); unlock();
+    lock(); m_awake(); unlock();
     goto again;
 
 computes:
@@ -413,11 +511,11 @@ proctype Readier()              /* goready: a G of M1 */
 {
     bool post;
 #ifdef BUG_WAKE_FIRST
-    note_wakeup(1);
+    wake_m(1);
     inbox[1]++
 #else
     inbox[1]++;
-    note_wakeup(1)
+    wake_m(1)
 #endif
 }
 
@@ -445,7 +543,8 @@ quiet:
             assert(!started[i] || asleep[i] || busy[i]);
             assert(!asleep[i] || inbox[i] == 0);
             assert(!asleep[i] || nextp[i] == NONE);
-            assert(!(asleep[i] && npidle > 0 && (glob > 0 || ring[0] > 0 || ring[1] > 0)))
+            assert(!(asleep[i] && npidle > 0 && (glob > 0 || ring[0] + ring[1] + ring[2] + ring[3] > 0)));
+            assert(!pwaiting[i])
         }
         assert(nmspinning == 0 && !lk);
         assert(holders[0] + pidle[0] == 1 && holders[1] + pidle[1] == 1);

@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Drives rings, queues, free lists, notes and park words from C threads, for ThreadSanitizer.
+"""Drives rings, queues, free lists, notes, park words, Ms and sysmon from C threads, for
+ThreadSanitizer.
 
 The fragments included here are the shipped ones (or a copy with one deliberate mistake, see
 test_native.py), compiled with -fsanitize=thread and a ring of GM_RUNQ_SLOTS. Thread bodies
@@ -14,6 +15,23 @@ from gmpx._core cimport *
 include "rt/platform/capi.pxi"
 
 cdef gm_sched sched
+cdef gm_sysmon sysmon
+cdef enum:
+    MOST_PS = 64
+cdef gm_p* allp[MOST_PS]
+cdef gm_ptr allm
+
+cdef extern from *:
+    """
+    enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1 };
+    static int gm_gil_sample(void *ts) { (void)ts; return GM_GIL_FREE; }
+    """
+    enum: GM_GIL_FREE
+    enum: GM_GIL_HELD
+    int gm_gil_sample(void*) nogil
+
+cdef extern from "pythread.h" nogil:
+    unsigned long PyThread_start_new_thread(void (*)(void*) noexcept nogil, void*)
 
 include "rt/platform/note.pxi"
 include "rt/sched/runq.pxi"
@@ -21,10 +39,11 @@ include "rt/sched/gqueue.pxi"
 include "rt/g/gfree.pxi"
 include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
 include "rt/sched/timers.pxi"
-
-
-cdef inline void wake_m(gm_m* m) noexcept nogil:
-    note_wakeup(&m.note)
+include "rt/sched/policy.pxi"
+include "rt/sched/proc_nogil.pxi"       # of proc.pxi: what searches for work
+include "rt/sched/sleep.pxi"
+include "rt/sched/sysmon.pxi"
+include "rt/sched/machine_nogil.pxi"    # of machine.pxi: who holds which P
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
@@ -150,6 +169,8 @@ cdef int prepare(int n, uint32_t count) except -1:
         gm_store_u32_relaxed(&ps[i].runq_head, <uint32_t>-(count // 2))
         gm_store_u32_relaxed(&ps[i].runq_tail, <uint32_t>-(count // 2))
     gm_store_u32_relaxed(&sched.nprocs, n)
+    gm_store_u32_relaxed(&sysmon.watch, 1)      # nobody starts it but machines()
+    gm_store_i64_relaxed(&sysmon.until, 0)
     gm_store_u32_relaxed(&n_out, 0)
     gm_store_u32_relaxed(&start_flag, 0)
     gm_store_u32_relaxed(&done_flag, 0)
@@ -447,6 +468,9 @@ def init(double stuck):
             raise MemoryError()
         gm_store_i64_relaxed(&ms[i].timers.next_when, INT64_MAX)
         parks[i].timer.index = -1
+
+
+include "harness_sched.pxi"
 
 
 def ring(uint64_t seed, int threads, uint32_t count):

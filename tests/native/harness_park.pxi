@@ -17,14 +17,6 @@ cdef gm_u32 n_timeouts
 cdef gm_u32 receivers_left
 
 
-cdef inline gm_counters* counters(gm_m* m) noexcept nogil:
-    return &m.count
-
-
-cdef void sysmon_timer(gm_m* m, int64_t when) noexcept nogil:
-    pass                                        # the wakers look at the timers all the time
-
-
 cdef enum:
     TIMER_SCOPE = 1
     TIMER_NODE = 2

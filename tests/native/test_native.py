@@ -1,4 +1,4 @@
-"""Rings, queues, free lists, notes, park words under ThreadSanitizer, rings of 4 and 256.
+"""Rings, queues, free lists, notes, park words, Ms and sysmon under ThreadSanitizer, rings of 4, 256.
 
 harness.pyx includes the very fragments of gmpx/rt/ that ship; here they are compiled with
 -fsanitize=thread and driven from C threads in a child process. A data-race report, a lost or
@@ -29,11 +29,35 @@ FRAGMENTS = {
     "gfree": "g",
     "park": "sched",
     "timers": "sched",
+    "policy": "sched",
+    "proc": "sched",
+    "sleep": "sched",
+    "sysmon": "sched",
+    "machine": "sched",
 }
-# park.pxi's part without Python objects
-PARK_QUEUE = ("cdef inline uint64_t park_arm(", "# ---- gopark ---")
+# The parts of fragments that touch no Python object: what a part is called, and where it begins and ends
+PARTS = {
+    "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
+    "proc": (
+        "proc_nogil",
+        [
+            ("cdef enum:\n    FAIR_TICKS", "cdef inline void execute("),
+            ("cdef inline gm_g* local_next(", "# Out of line, so that schedule"),
+            ("cdef enum:                              # why find_work", "# ---- changing over"),
+        ],
+    ),
+    "machine": (
+        "machine_nogil",
+        [
+            ("cdef enum:\n    AWAIT_P_NS", "cdef inline gm_m* getm()"),
+            ("cdef inline bint schedules(", "cdef inline bint runs_main("),
+            ("# ---- Ps: under sched.lock", "# ---- gomaxprocs"),
+            ("cdef inline gm_m* allm_first()", "cdef void m_free("),
+        ],
+    ),
+}
 DRIVERS = ["fifo", "ring:3", "ring:2", "order:3", "inbox_and_note:3", "note:2", "note:3"]
-DRIVERS += ["gfree:3", "park:3", "park:4"]
+DRIVERS += ["gfree:3", "park:3", "park:4", "machines:5"]
 ITEMS = int(os.environ.get("GMPX_NATIVE_ITEMS", "40000"))
 SEED = int(os.environ.get("GMPX_NATIVE_SEED", "0")) or int.from_bytes(os.urandom(3), "big") + 1
 TIME_LIMIT_S = max(100, ITEMS // 1000)
@@ -81,6 +105,26 @@ BROKEN = {
     ),
     # K1 for the timer: it fires at a park that has ended.
     "word_blind": ("timers", "if not park_win(t.park, t.word):", "if False:", ["park:4"]),
+    # Q2: the global queue, or a spill, is taken from without the lock.
+    "refill_unlocked": (
+        "proc",
+        """    gm_lock_acquire(&sched.lock)
+    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
+    gm_lock_release(&sched.lock)""",
+        "    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)",
+        ["machines:5"],
+    ),
+    # sysmon reads of a P what its M's coming writes.
+    "sample_unlocked": (
+        "sysmon",
+        """    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
+    for i in range(n):
+        sample(allp[i], now)
+    gm_lock_release(&sched.lock)""",
+        """    for i in range(n):
+        sample(allp[i], now)""",
+        ["machines:5"],
+    ),
     # Q3: newest first.
     "inbox_unreversed": (
         "gqueue",
@@ -140,11 +184,12 @@ def translate(directory, broken=None):
         if broken is not None and broken[0] == name:
             assert text.count(broken[1]) == 1, f"{name}.pxi has changed: adapt BROKEN"
             text = text.replace(broken[1], broken[2])
-        if name == "park":
-            name, text = "park_queue", text[text.index(PARK_QUEUE[0]) : text.index(PARK_QUEUE[1])]
+        if name in PARTS:
+            name, cuts = PARTS[name]
+            text = "\n\n".join(text[text.index(a) : text.index(b)] for a, b in cuts)
         (directory / "rt" / room).mkdir(parents=True, exist_ok=True)
         (directory / "rt" / room / f"{name}.pxi").write_text(text)
-    for name in ("harness.pyx", "harness_park.pxi"):
+    for name in ("harness.pyx", "harness_park.pxi", "harness_sched.pxi"):
         shutil.copy(HERE / name, directory)
     command = [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), "harness.pyx"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)

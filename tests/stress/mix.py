@@ -228,6 +228,8 @@ class Episode:
 
     def join_another(self, rng, chan):
         """Joins a party, which may be its own, not started, cancelled or long dead."""
+        if not self.handles:
+            return  # the first runs before the one who spawned it has its handle
         g = rng.choice(self.handles)
         try:
             g.join(timeout=rng.choice([0, 0.0005, 0.002]))
@@ -246,7 +248,7 @@ class Episode:
                 pass
 
     def cancel_another(self, rng, chan):
-        if rng.random() < self.cancelling:
+        if rng.random() < self.cancelling and self.handles:
             g = rng.choice(self.handles)
             self.victims.add(g)  # before: it may end at once
             g.cancel()

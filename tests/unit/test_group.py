@@ -406,11 +406,11 @@ def test_from_a_foreign_thread_and_with_a_wait_group_inside():
     assert sorted(out[:-1]) == list(range(10)) and out[-1] is KeyError
 
 
-def test_a_cancel_of_main_waits_for_the_failures():
+def test_a_cancel_of_main_waits_for_the_failures(parked):
     main = gmpx.current()
     with pytest.raises(ExceptionGroup) as caught:
         with Group() as group:
-            group.go(fail_on_cancel, KeyError("child"))
+            parked(group.go(fail_on_cancel, KeyError("child")))  # else it would never run
             go(main.cancel, "outer")
             Chan().recv()
     assert [type(e) for e in caught.value.exceptions] == [KeyError]

@@ -166,7 +166,10 @@ def test_a_large_request_is_not_overtaken():
     for _ in range(5):
         gmpx.gosched()
     assert order == []
-    sem.release(3)
+    sem.release(1)
+    gs[0].join()
+    assert order == [3] and sem.free == 0
+    sem.release(2)
     for g in gs:
         g.join()
     assert order == [3, 1, 1] and sem.free == 0

@@ -391,8 +391,7 @@ cdef void ext_finish(gm_m* m, gm_g* g) noexcept:
         if s == NULL:
             break
         s.ok = True
-        s.park.reason = WAKE_READY
-        goready(m, s.park.g, False)
+        sudog_ready(m, s, False)
     callbacks = ext.callbacks
     ext.callbacks = NULL
     gm_mu_unlock(&all_mu)

@@ -69,13 +69,8 @@ cdef class BlockingCall:
         return 0
 
     cdef void finish(self) noexcept:
-        cdef gm_sudog* s
         self.state = CALL_DONE
-        s = waitq_get(&self.waiters)
-        if s != NULL:
-            s.park.reason = WAKE_READY
-            goready(gm_tls_m, s.park.g, False)
-        elif self.left:
+        if not waitq_ready(gm_tls_m, &self.waiters) and self.left:
             self.drop()
 
     cdef void leave(self) noexcept:

@@ -44,7 +44,7 @@ def shutdown(timeout=None):
     if gm_load_u32_relaxed(&sched.nallp) == 0:
         return None                         # nothing has ever run
     m = getm()
-    if m.kind != M_MAIN or m.curg != m.g_main:
+    if not runs_main(m):
         raise RuntimeError("shutdown() belongs to the main goroutine")
     if deadline == TRY_ONCE:
         deadline = gm_nanotime()
@@ -160,7 +160,7 @@ def _await_threads():
     Before the interpreter joins threads at its end: they may wait for goroutines of this one."""
     cdef gm_m* m = gm_tls_m
     import threading
-    if m == NULL or m.kind != M_MAIN or m.curg != m.g_main:
+    if not runs_main(m):
         return
     while spawned_lives() and any(t.is_alive() and not t.daemon for t in threading.enumerate()
                                   if t is not threading.main_thread()):
@@ -179,7 +179,7 @@ def _at_exit():
     if gm_load_u32_relaxed(&sched.nallp) == 0:
         return                              # nothing has ever run
     m = getm()
-    if m.kind != M_MAIN or m.curg != m.g_main:
+    if not runs_main(m):
         return
     gm_store_u32_seqcst(&sched.stopping, 1)
     gm_store_u32_seqcst(&sched.exiting, 1)

@@ -186,7 +186,7 @@ cdef void alone_looks(gm_m* m, gm_g* g) noexcept:
     cdef int64_t now = gm_nanotime()
     if m.deep:
         m_deep_end(m)
-    if m.kind == M_MAIN:
+    if hears_signals(m):
         check_signals(m)
     if gm_load_u32_relaxed(&sched.undelivered):
         timers_deliver(m)

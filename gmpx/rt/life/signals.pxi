@@ -161,7 +161,7 @@ cdef void main_looks_again() noexcept nogil:
     # can still run (rt/observe/dump.pxi).
     cdef gm_m* m = allm_first()
     while m != NULL:
-        if m.kind == M_MAIN:
+        if hears_signals(m):
             wake_m(m)                       # in vain if it is awake
         m = m.all_next
 
@@ -180,7 +180,7 @@ cdef int sigint_install() except -1:
 
 cdef void sigint_again() noexcept:
     # The runtime has started anew, on this thread or on another.
-    if gm_tls_m != NULL and gm_tls_m.kind == M_MAIN:
+    if gm_tls_m != NULL and hears_signals(gm_tls_m):
         try:
             sigint_install()
         except BaseException as e:

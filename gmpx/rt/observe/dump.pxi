@@ -50,6 +50,8 @@ class DeadlockError(RuntimeError):
 
 def _snapshot():
     """_snapshot()
+--
+
     All live goroutines: (handle, status, reason, seconds waited, M's id, id of the goroutine that
     has locked that M or 0, [(code, line) ...])."""
     cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
@@ -97,6 +99,8 @@ cdef list stack_of(gm_g* g, dict running):
 
 def _nprocs():
     """_nprocs()
+--
+
     gomaxprocs(), without making the calling thread known to the runtime."""
     return gm_load_u32_relaxed(&sched.nprocs)
 
@@ -148,7 +152,7 @@ cdef enum:
 
 cdef void look_for_life(gm_m* m) noexcept:
     # m has slept for LOOK_AFTER_NS; GIL held.
-    if m.kind != M_MAIN:
+    if not hears_signals(m):
         main_looks_again()
         return
     m.look_again = max(2 * m.look_again, LOOK_AGAIN_NS) if deadlock_look(m) else 0

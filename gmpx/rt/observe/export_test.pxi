@@ -158,9 +158,16 @@ def _n_timers():
     """_n_timers()
     How many timers are pending."""
     cdef gm_m* m = allm_first()
+    cdef gm_tnode* node
     cdef Py_ssize_t n = 0
     while m != NULL:
+        gm_lock_acquire(&m.timers.lock)
         n += m.timers.n
+        node = m.timers.fired
+        while node != NULL:                 # due, and not yet delivered
+            n += 1
+            node = node.next
+        gm_lock_release(&m.timers.lock)
         m = m.all_next
     return n
 

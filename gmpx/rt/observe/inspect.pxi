@@ -22,6 +22,8 @@ cdef list live_goroutines():
 
 def goroutines():
     """goroutines()
+--
+
     All live goroutines, by id: main, those of foreign threads, spawned ones."""
     getm()
     return live_goroutines()
@@ -29,6 +31,8 @@ def goroutines():
 
 def num_goroutine():
     """num_goroutine()
+--
+
     How many goroutines live, main among them. Go: runtime.NumGoroutine."""
     getm()
     return all_gs.n
@@ -36,6 +40,8 @@ def num_goroutine():
 
 def current():
     """current()
+--
+
     The running goroutine: main's on the main thread, a foreign thread's own elsewhere."""
     cdef gm_m* m = getm()
     cdef gm_g* g = getg(m)
@@ -44,6 +50,8 @@ def current():
 
 def goexit():
     """goexit()
+--
+
     Ends the current goroutine, running its finally blocks. Its result is None.
 
     Raises:
@@ -201,6 +209,8 @@ cdef void counters_fold(gm_counters* c) noexcept nogil:
 
 def stats():
     """stats()
+--
+
     Counters since the start: a dict, summed, with ``"p"``: a list of one dict per P.
 
     spawned, finished: goroutines; parked, readied: waits and wake-ups; steals, stolen: visits
@@ -230,7 +240,7 @@ def stats():
     m = allm_first()
     while m != NULL:
         counters_add(&sum, &m.count)
-        if m.kind == M_MAIN or m.kind == M_WORKER:
+        if schedules(m):
             ms += 1
         m = m.all_next
     gm_lock_release(&sched.lock)

@@ -16,6 +16,7 @@
 #    define Py_BUILD_CORE 1
 #    define GM_GIL_UNDEF
 #  endif
+#  undef _PyGC_FINALIZED        /* 3.12: the internal header has a function of that name */
 #  include "internal/pycore_interp.h"
 #  ifdef GM_GIL_UNDEF
 #    undef Py_BUILD_CORE

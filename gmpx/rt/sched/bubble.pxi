@@ -36,7 +36,7 @@ def _bubble_enter(seed):
     Begins a bubble. seed: an int, or None for the order of coming."""
     global bubble_on, bubble_now, bubble_seeded, bubble_threads, bubble_turns
     cdef gm_m* m = getm()
-    if m.kind != M_MAIN or getg(m) != m.g_main:
+    if getg(m) != NULL and not runs_main(m):
         raise RuntimeError("a bubble belongs to the main goroutine")
     if bubble_on:
         raise RuntimeError("bubbles do not nest")
@@ -61,18 +61,20 @@ def _bubble_enter(seed):
 
 def _bubble_leave():
     """_bubble_leave()
+--
+
     Ends it. What still lives goes on by the clock of the world."""
     global bubble_on, bubble_now
     cdef gm_m* m = getm()
     if not bubble_on:
         return
-    if m.kind != M_MAIN or getg(m) != m.g_main:
+    if getg(m) != NULL and not runs_main(m):
         raise RuntimeError("a bubble belongs to the main goroutine")
     heaps_shift(False, bubble_now - gm_nanotime())
     bubble_now = 0
     bubble_on = False
     gm_store_u32_seqcst(&sched.frozen, 0)
-    wake_all(m, &bubble_waiters)
+    waitq_ready_all(m, &bubble_waiters)
     m.rng = <uint64_t>gm_nanotime() | 1
     sysmon_wake()                               # for timers that it has left alone
     if anything_queued():
@@ -126,12 +128,16 @@ cdef void heaps_run(gm_m* me) noexcept nogil:
 
 def _bubble_now():
     """_bubble_now()
+--
+
     Seconds on the bubble's clock, which begins as time.monotonic's; None outside."""
     return bubble_now * 1e-9 if bubble_on else None
 
 
 def _bubble_settle():
     """_bubble_settle()
+--
+
     Waits until all other goroutines of the bubble are parked."""
     cdef gm_m* m = getm()
     cdef gm_g* g = getg(m)
@@ -172,7 +178,7 @@ cdef gm_g* bubble_schedule(gm_m* m, gm_worker* w) noexcept:
         if bubble_life():                       # J4
             bubble_nap(m)
         elif bubble_waiters.first != NULL:
-            wake_all(m, &bubble_waiters)
+            waitq_ready_all(m, &bubble_waiters)
         elif heaps_first() < FAR_NS:
             bubble_jump()
         elif not bubble_dead(m):

@@ -60,6 +60,21 @@ cdef inline gm_g* getg(gm_m* m) except NULL:
     return m.curg
 
 
+cdef inline bint schedules(gm_m* m) noexcept nogil:
+    # Whether goroutines start on m: it has a scheduler and looks at its timers.
+    return m.kind == M_MAIN or m.kind == M_WORKER
+
+
+cdef inline bint hears_signals(gm_m* m) noexcept nogil:
+    # Whether Python's signal handlers run on m's thread.
+    return m.kind == M_MAIN
+
+
+cdef inline bint runs_main(gm_m* m) noexcept nogil:
+    # Whether the main goroutine is what runs on m.
+    return m != NULL and m.kind == M_MAIN and m.curg == m.g_main
+
+
 # ---- Ps: under sched.lock ------------------------------------------------------------------
 
 cdef void pid_put(gm_p* p) noexcept nogil:

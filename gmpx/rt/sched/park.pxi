@@ -101,6 +101,26 @@ cdef inline gm_sudog* waitq_get(gm_waitq* q) noexcept nogil:
             return s
 
 
+cdef inline void sudog_ready(gm_m* m, gm_sudog* s, bint next) noexcept nogil:
+    # s from waitq_get: what it waits for has happened. m, next: as goready.
+    s.park.reason = WAKE_READY
+    goready(m, s.park.g, next)
+
+
+cdef inline bint waitq_ready(gm_m* m, gm_waitq* q) noexcept nogil:
+    # The first waiter goes on, if there is one.
+    cdef gm_sudog* s = waitq_get(q)
+    if s == NULL:
+        return False
+    sudog_ready(m, s, False)
+    return True
+
+
+cdef inline void waitq_ready_all(gm_m* m, gm_waitq* q) noexcept nogil:
+    while waitq_ready(m, q):
+        pass
+
+
 cdef inline gm_sudog* sudog_arm(gm_g* g, gm_waitq* q, int why) noexcept nogil:
     # The single wait's sudog, on q.
     cdef gm_sudog* s = &g.park.sudog

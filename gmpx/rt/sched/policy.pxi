@@ -70,7 +70,7 @@ cdef inline uint32_t policy_steals(gm_p* victim) noexcept nogil:
     verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in judge
     if gm_likely(verdict == STANDS_NOT):
         return 0
-    if gm_load_u64_relaxed(&victim.sched_tick) != victim.seen:
+    if gm_load_u64_relaxed(&victim.sched_tick) != gm_load_u64_relaxed(&victim.seen):
         return 0                                            # it moves again
     if verdict == STANDS_BLOCKED:
         return GM_RUNQ_HALF

@@ -187,7 +187,7 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     m.yield_waiting = m.yielded.head != NULL
     m.yield_takes_seen = m.yield_takes
     safepoint(m)
-    if m.kind == M_MAIN:
+    if hears_signals(m):
         check_signals(m)
     if gm_load_u32_relaxed(&sched.undelivered):
         timers_deliver(m)
@@ -237,7 +237,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     m.looked = False
     m.look_again = 0
     while True:
-        if m.kind == M_MAIN:
+        if hears_signals(m):
             if gm_unlikely(sigint_wanted) and not gm_load_u32_relaxed(&sched.stopping):
                 sigint_again()
             check_signals(m)            # goroutines that are C functions do not look

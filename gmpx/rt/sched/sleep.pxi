@@ -59,7 +59,7 @@ cdef int m_sleep(gm_m* m, int64_t until) noexcept nogil:
     if m.deep:
         hook_point(HOOK_DEEP)
         return note_poll(&m.note, left)
-    return note_sleep(&m.note, left, m.kind == M_MAIN)
+    return note_sleep(&m.note, left, hears_signals(m))
 
 
 cdef inline void wake_m(gm_m* m) noexcept nogil:
@@ -147,7 +147,7 @@ cdef int64_t sleep_until(gm_m* m, int64_t now) noexcept nogil:
     if m.deep:
         m.look_at = now + m.look_again if m.look_again > 0 else INT64_MAX
     else:
-        m.look_at = INT64_MAX if m.looked and m.kind != M_MAIN else now + LOOK_AFTER_NS
+        m.look_at = INT64_MAX if m.looked and not hears_signals(m) else now + LOOK_AFTER_NS
     return min(min(m.look_at, m.housekeep_at), gm_load_i64_relaxed(&m.timers.next_when))
 
 

@@ -47,7 +47,7 @@ cdef inline void sysmon_timer(gm_m* m, int64_t when) noexcept nogil:
 
 cdef inline int64_t timer_late(gm_m* m, int64_t when) noexcept nogil:
     # When sysmon fires it. The Ms that schedule have the first go.
-    return when + (TIMER_LATE_NS if m.kind == M_MAIN or m.kind == M_WORKER else 0)
+    return when + (TIMER_LATE_NS if schedules(m) else 0)
 
 
 cdef void sysmon_wake() noexcept nogil:
@@ -151,7 +151,7 @@ cdef bint judge(int64_t now, bint* quiet, bint* soon) noexcept nogil:
     cdef gm_p* p
     for i in range(n):
         p = allp[i]
-        if gm_load_u64_relaxed(&p.sched_tick) != p.seen:
+        if gm_load_u64_relaxed(&p.sched_tick) != gm_load_u64_relaxed(&p.seen):
             sysmon.ticked_at = now
     gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
     for i in range(n):
@@ -187,9 +187,9 @@ cdef void sample(gm_p* p, int64_t now) noexcept nogil:
     cdef gm_m* m = <gm_m*>gm_load_ptr_acquire(&p.m)
     cdef uint32_t verdict = STANDS_NOT
     cdef int gil
-    if m == NULL or m.ts == NULL or tick != p.seen or p.seen_at == 0:
+    if m == NULL or m.ts == NULL or tick != gm_load_u64_relaxed(&p.seen) or p.seen_at == 0:
         gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
-        p.seen = tick
+        gm_store_u64_relaxed(&p.seen, tick)
         p.seen_at = now
         p.held = p.free = p.other = 0
         p.grant_next = 1

@@ -76,8 +76,7 @@ cdef inline gm_sudog* chan_waiter(gm_waitq* q) noexcept:
 
 cdef inline void chan_complete(gm_m* m, gm_sudog* s, bint ok) noexcept:
     s.ok = ok
-    s.park.reason = WAKE_READY
-    goready(m, s.park.g, True)
+    sudog_ready(m, s, True)
 
 
 cdef inline bint chan_try_send(gm_m* m, Chan c, PyObject* v) except -1:
@@ -295,8 +294,7 @@ cdef class Chan:
             if s == NULL:
                 return None
             s.ok = False
-            s.park.reason = WAKE_READY
-            goready(m, s.park.g, False)
+            sudog_ready(m, s, False)
 
     @property
     def closed(self):

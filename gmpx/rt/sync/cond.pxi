@@ -10,16 +10,6 @@
 #   D3  Event.set and the end of Once.do change the state and wake all waiters in one step.
 
 
-cdef void wake_all(gm_m* m, gm_waitq* q) noexcept:
-    cdef gm_sudog* s
-    while True:
-        s = waitq_get(q)
-        if s == NULL:
-            return
-        s.park.reason = WAKE_READY
-        goready(m, s.park.g, False)
-
-
 # ---- Cond ----------------------------------------------------------------------------------
 
 cdef int cond_lock(object lock) except -1:
@@ -205,16 +195,12 @@ cdef class Cond:
     def signal(self):
         """signal()
         Wakes the goroutine that has waited longest, if one waits. The mutex need not be held."""
-        cdef gm_m* m = getm()
-        cdef gm_sudog* s = waitq_get(&self.waiters)
-        if s != NULL:
-            s.park.reason = WAKE_READY
-            goready(m, s.park.g, False)
+        waitq_ready(getm(), &self.waiters)
 
     def broadcast(self):
         """broadcast()
         Wakes all that wait. The mutex need not be held."""
-        wake_all(getm(), &self.waiters)
+        waitq_ready_all(getm(), &self.waiters)
 
     def __enter__(self):
         cond_lock(self.lock)
@@ -247,7 +233,7 @@ cdef class Event:
         Sets it and wakes all that wait."""
         cdef gm_m* m = getm()
         self.on = True                      # D3
-        wake_all(m, &self.waiters)
+        waitq_ready_all(m, &self.waiters)
 
     def clear(self):
         """clear()
@@ -325,7 +311,7 @@ cdef class Once:
             fn()
         finally:
             self.state = ONCE_DONE          # D3
-            wake_all(getm(), &self.waiters)
+            waitq_ready_all(getm(), &self.waiters)
 
     @property
     def done(self):

@@ -46,8 +46,7 @@ cdef bint rw_admit(gm_m* m, RWMutex rw) noexcept:
             return some
         rw.readers += 1
         some = True
-        s.park.reason = WAKE_READY
-        goready(m, s.park.g, False)
+        sudog_ready(m, s, False)
 
 
 cdef void rw_to_writer(gm_m* m, RWMutex rw) noexcept:
@@ -56,8 +55,7 @@ cdef void rw_to_writer(gm_m* m, RWMutex rw) noexcept:
     if s == NULL:
         return
     rw.writing = True
-    s.park.reason = WAKE_READY
-    goready(m, s.park.g, False)
+    sudog_ready(m, s, False)
 
 
 cdef int rw_unlock(RWMutex rw) except -1:

@@ -342,15 +342,16 @@ cdef class shield(Scope):
     A context manager that puts off cancellation: one that arrives inside the block, also by an
     outer timeout or Group, comes at the first wait after it. For clean-up that waits.
 
-    >>> def work(done):
+    >>> def work(started, done):
+    ...     started.set()
     ...     try:
     ...         sleep(60)
     ...     finally:
     ...         with shield(), timeout(5):
     ...             done.send("cleaned up")
-    >>> done = Chan()
-    >>> g = go(work, done)
-    >>> gosched()
+    >>> started, done = Event(), Chan()
+    >>> g = go(work, started, done)
+    >>> _ = started.wait()
     >>> _ = g.cancel()
     >>> done.recv()
     'cleaned up'

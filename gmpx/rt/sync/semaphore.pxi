@@ -25,8 +25,7 @@ cdef void sem_serve(gm_m* m, Semaphore sem) noexcept:
         if s == NULL:
             return
         sem.value -= <Py_ssize_t>s.elem
-        s.park.reason = WAKE_READY
-        goready(m, s.park.g, False)
+        sudog_ready(m, s, False)
 
 
 cdef int sem_acquire(Semaphore sem, Py_ssize_t n, int64_t deadline) except -1:

@@ -41,13 +41,7 @@ cdef void wg_negative(WaitGroup wg) noexcept:
 
 
 cdef void wg_release(gm_m* m, WaitGroup wg) noexcept:
-    cdef gm_sudog* s
-    while True:
-        s = waitq_get(&wg.waiters)
-        if s == NULL:
-            return
-        s.park.reason = WAKE_READY
-        goready(m, s.park.g, False)
+    waitq_ready_all(m, &wg.waiters)
 
 
 cdef void wg_failed(gm_m* m, WaitGroup wg, PyObject* handle) noexcept:
@@ -241,10 +235,6 @@ cdef int mutex_unlock(Mutex self) except -1:
     cdef gm_sudog* s
     if not self.held:
         raise RuntimeError(f"unlock of unlocked {self!r}")
-    s = waitq_get(&self.waiters)
-    if s == NULL:
+    if not waitq_ready(m, &self.waiters):
         self.held = False
-        return 0
-    s.park.reason = WAKE_READY
-    goready(m, s.park.g, False)
     return 0
