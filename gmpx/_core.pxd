@@ -271,9 +271,8 @@ cdef struct gm_p:
     # what sysmon has seen of it, written by sysmon alone (acquire_p: by the lock)
     gm_u64 seen                 # sched_tick at seen_at, sysmon / thieves
     int64_t seen_at
-    int held                    # samples since then that found its M with the GIL ...
-    int free                    # ... with nobody having it ...
-    int other                   # ... or perhaps somebody else
+    int free                    # samples since, and since its M was last found with the GIL, that
+    int other                   # found nobody having it; or perhaps somebody else
     gm_u32 verdict              # STANDS_*, sysmon / thieves
     gm_u32 grant                # STANDS_BUSY: how many Gs thieves may take, sysmon sets, they take
     uint32_t grant_next         # how many at the next look
@@ -330,6 +329,7 @@ cdef struct gm_m:
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
     int64_t housekeep_at        # owner: when to let surplus workers and dead Gs go
     int64_t look_at             # owner: when a sleep ends to look whether anything can ever run
+    bint searches               # owner: a worker greenlet of its own, in find_runnable
     bint looked                 # owner: it has, and nothing has run here since
     int64_t look_again          # owner (M0): how long the next look may wait, threads being there
     int64_t gil_since           # owner: when the scheduler last gave way to who waits for the GIL
@@ -384,6 +384,7 @@ cdef struct gm_sched:
     gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
     gm_u32 nblocked             # sysmon / anyone: workers that it has found in a system call
     gm_u32 undelivered          # anyone: Ms' `fired` lists may hold something
+    gm_u32 look_asked           # M0 is to look for a deadlock once more
     gm_u32 frozen               # a bubble has the clock: sysmon leaves timers alone
     gm_u32 stopping             # shutdown under way: no new M
 

@@ -2,7 +2,7 @@
  *
  * Models    park_arm, park_win, goready, waitq_put, waitq_get, waitq_remove, gopark
  *           (rt/sched/park.pxi); recv_park, chan_try_send, chan_complete (rt/sync/chan.pxi); timer_add,
- *           timer_stop, timers_run (rt/sched/timers.pxi).
+ *           timer_stop, timers_batch (rt/sched/timers.pxi).
  * World     A receiver parks ROUNDS (2) times on two queues with a deadline, in the same park and
  *           sudogs. Two senders each offer an item to a queue, or keep it when nobody waits; the
  *           timer may fire in each round; somebody cancels a round, late perhaps.

@@ -22,6 +22,18 @@ cdef enum:
     TIMER_NODE = 2
 
 
+cdef inline gm_m* current_m() noexcept nogil:
+    return NULL
+
+
+cdef void main_looks_again() noexcept nogil:
+    pass
+
+
+cdef bint look_is_asked(gm_m* m) noexcept nogil:
+    return False
+
+
 cdef void node_fire(gm_timers* h, gm_timer* t, int64_t now) noexcept nogil:
     pass                                        # all timers here are time-outs of parks
 

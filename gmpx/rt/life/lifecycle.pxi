@@ -180,6 +180,7 @@ def _at_exit():
         return                              # nothing has ever run
     m = getm()
     if not runs_main(m):
+        gm_store_u32_seqcst(&sched.over, 1)
         return
     gm_store_u32_seqcst(&sched.stopping, 1)
     gm_store_u32_seqcst(&sched.exiting, 1)

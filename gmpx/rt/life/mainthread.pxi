@@ -150,6 +150,12 @@ cdef int park_alone "gm_park_alone"(gm_m* m, gm_g* g, int64_t deadline) noexcept
         if alone_ready(m, g):
             m_sleep_cancel(m)
             break
+        if look_is_asked(m):
+            m_sleep_cancel(m)
+            PyEval_RestoreThread(ts)
+            m_deep_end(m)
+            ts = PyEval_SaveThread()
+            continue
         if deadline >= 0 and gm_nanotime() >= deadline:
             if park_win(pk, armed_word(pk)):
                 m_sleep_cancel(m)
@@ -168,6 +174,8 @@ cdef int park_alone "gm_park_alone"(gm_m* m, gm_g* g, int64_t deadline) noexcept
             if m.interrupt != NULL and g != m.g_main:
                 m.alone_park = NULL
                 pk.timer.when = -1
+                if m.deep:
+                    m_deep_end(m)
                 take_p(m)
                 return ALONE_NOT                            # U3
             ts = PyEval_SaveThread()
@@ -193,6 +201,8 @@ cdef void alone_looks(gm_m* m, gm_g* g) noexcept:
     if now >= m.look_at and m.interrupt == NULL:
         m.looked = True
         look_for_life(m)
+        if m.deep:
+            check_signals(m)                                # W6
 
 
 cdef void take_p(gm_m* m) noexcept:

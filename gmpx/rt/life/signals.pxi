@@ -125,6 +125,8 @@ cdef bint m_deep_begin(gm_m* m) noexcept:
         return False
     try:
         gm_break_user = signal.set_wakeup_fd(gm_break_fd[1], warn_on_full_buffer=False)
+        if gm_break_user == gm_break_fd[1]:
+            gm_break_user = -1
     except BaseException:
         return False                        # not the interpreter's main thread; or it goes down
     m.deep = breaker_armed = True
@@ -140,13 +142,17 @@ cdef void m_deep_end(gm_m* m) noexcept:
 cdef void breaker_disarm() noexcept:
     global gm_break_user, breaker_armed
     import signal
-    breaker_armed = False
     try:
-        now = signal.set_wakeup_fd(gm_break_user, warn_on_full_buffer=False)
-        if now != gm_break_fd[1]:           # a handler that ran meanwhile has set another
-            signal.set_wakeup_fd(now, warn_on_full_buffer=False)
+        try:
+            found = signal.set_wakeup_fd(gm_break_user, warn_on_full_buffer=False)
+            if found != gm_break_fd[1]:
+                signal.set_wakeup_fd(found)     # a signal handler's, set meanwhile
+        except (OSError, ValueError):
+            gm_break_user = -1                  # the program has closed it meanwhile
+            signal.set_wakeup_fd(-1)
     except BaseException as e:
         unraisable(e)
+    breaker_armed = False                       # last: a fork before this finds it
 
 
 cdef void breaker_forked() noexcept:
@@ -160,10 +166,16 @@ cdef void main_looks_again() noexcept nogil:
     # A thread has parked for good, or ended: M0, which may sleep deep, is to look whether anything
     # can still run (rt/observe/dump.pxi).
     cdef gm_m* m = allm_first()
+    gm_store_u32_seqcst(&sched.look_asked, 1)
     while m != NULL:
         if hears_signals(m):
             wake_m(m)                       # in vain if it is awake
         m = m.all_next
+
+
+cdef inline bint look_is_asked(gm_m* m) noexcept nogil:
+    # M0, after m_sleep_begin: whether somebody has asked since its last look began.
+    return m.deep and gm_load_u32_seqcst(&sched.look_asked)
 
 
 cdef int sigint_install() except -1:

@@ -155,6 +155,7 @@ cdef void look_for_life(gm_m* m) noexcept:
     if not hears_signals(m):
         main_looks_again()
         return
+    gm_store_u32_seqcst(&sched.look_asked, 0)
     m.look_again = max(2 * m.look_again, LOOK_AGAIN_NS) if deadlock_look(m) else 0
     hook_point(HOOK_LOOKED)
     if m.interrupt == NULL:

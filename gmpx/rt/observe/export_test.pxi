@@ -165,7 +165,7 @@ def _n_timers():
         n += m.timers.n
         node = m.timers.fired
         while node != NULL:                 # due, and not yet delivered
-            n += 1
+            n += node.timer.index < 0       # a ticker's next tick is in the heap already
             node = node.next
         gm_lock_release(&m.timers.lock)
         m = m.all_next

@@ -47,6 +47,11 @@ static int gm_barrier_init(void) {
 GM_INLINE void gm_barrier_light(void) {
 #if (defined(__linux__) || defined(_WIN32)) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__) \
         && !defined(GM_TSAN_HARNESS)
+#  if !defined(__x86_64__) && !defined(__i386__)
+    if (gm_barrier_page != NULL) {          /* no interrupt there when a page goes */
+        gm_fence_seqcst();
+    }
+#  endif
     __asm__ volatile("" ::: "memory");
 #elif defined(_MSC_VER) && !defined(__clang__)
     _ReadWriteBarrier();
@@ -58,9 +63,10 @@ GM_INLINE void gm_barrier_light(void) {
 static void gm_barrier_heavy(void) {
     gm_fence_seqcst();
 #if defined(__linux__)
-    if (gm_barrier_page == NULL) {
-        gm_membarrier(GM_MEMBARRIER_EXPEDITED);
-    } else {
+    if (gm_barrier_page == NULL && gm_membarrier(GM_MEMBARRIER_EXPEDITED) != 0) {
+        gm_barrier_init();                  /* a sandbox has closed since import */
+    }
+    if (gm_barrier_page != NULL) {
         mprotect(gm_barrier_page, 4096, PROT_READ | PROT_WRITE);
         *(volatile char *)gm_barrier_page = 1;      /* in this processor's tables at least */
         mprotect(gm_barrier_page, 4096, PROT_NONE);

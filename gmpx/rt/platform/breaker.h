@@ -16,6 +16,7 @@ static void gm_break_drain(void) {}
 static int gm_break_fd[2] = {-1, -1};
 static int gm_break_user = -1;
 static void gm_block_signals(void) {}
+static void gm_unblock_signals(void) {}
 #else
 
 #  include <errno.h>
@@ -36,7 +37,8 @@ static int gm_break_ours(int fd) {
     return fd >= 0 && fstat(fd, &s) == 0 && s.st_dev == gm_break_dev && s.st_ino == gm_break_ino;
 }
 
-/* Makes the pipe if there is none: a program may have closed "all" descriptors. 0, or -1. */
+/* Makes the pipe if there is none. A program may have closed "all" descriptors, and others may have the
+ * numbers by now: nothing is read or written before it is known to be the pipe. 0, or -1. */
 static int gm_break_open(void) {
     struct stat s;
     int i;
@@ -78,11 +80,9 @@ static void gm_break_forget(void) {
     }
 }
 
-/* Not into what is another's by now: whoever has closed the pipe has woken the thread. */
 static void gm_break_wake(void) {
-    ssize_t r;
-    if (gm_break_ours(gm_break_fd[1])) {
-        r = write(gm_break_fd[1], "", 1);       /* full: it wakes anyway */
+    if (gm_break_ours(gm_break_fd[1])) {        /* else its end has woken the sleeper */
+        ssize_t r = write(gm_break_fd[1], "", 1);       /* full: it wakes anyway */
         (void)r;
     }
 }
@@ -92,7 +92,7 @@ static void gm_break_drain(void) {
     char got[64];
     ssize_t n, i, r;
     if (!gm_break_ours(gm_break_fd[0])) {
-        return;
+        return;                                 /* somebody has closed all descriptors */
     }
     while ((n = read(gm_break_fd[0], got, sizeof got)) > 0) {
         for (i = 0; i < n; i++) {
@@ -122,11 +122,16 @@ static int gm_break_wait(int64_t ns) {
     return r < 0 ? -1 : r;
 }
 
-/* A thread that runs no Python code takes no signal from those that do. */
+/* A thread that runs no Python code takes no signal from those that do. A thread that it starts
+ * inherits its mask, and children that one starts: around that it has the mask that it came with. */
+static sigset_t gm_signals_before;
 static void gm_block_signals(void) {
     sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    pthread_sigmask(SIG_SETMASK, &all, &gm_signals_before);
+}
+static void gm_unblock_signals(void) {
+    pthread_sigmask(SIG_SETMASK, &gm_signals_before, NULL);
 }
 
 #endif

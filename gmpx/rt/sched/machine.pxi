@@ -52,6 +52,11 @@ cdef inline gm_m* getm() except NULL:
     return m_of_new_thread()
 
 
+cdef inline gm_m* current_m() noexcept nogil:
+    # The calling thread's M, or NULL.
+    return gm_tls_m
+
+
 cdef inline gm_g* getg(gm_m* m) except NULL:
     # The goroutine whose code runs on m.
     if gm_unlikely(m.curg == NULL):
@@ -347,13 +352,15 @@ cdef void m_free(gm_m* m) noexcept nogil:
     m.alone_park = NULL
     m.keeps_off = m.deep = m.looked = False
     m.lock_depth = 0
+    m.nextp = NULL
+    m.spinning = False
     gm_store_u32_relaxed(&m.stop, 0)
     gm_store_u32_relaxed(&m.sleeps, 0)
     if m.nworkers == 0:
         m.free_next = sched.mfree
         sched.mfree = m
     gm_lock_release(&sched.lock)
-    m_wakes(m)                                  # its timers are sysmon's now
+    sysmon_wake()                               # its timers are sysmon's now
 
 
 cdef bint new_m(gm_p* p) noexcept nogil:

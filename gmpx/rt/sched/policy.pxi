@@ -28,7 +28,8 @@
 #
 # How many Ms: those that run, or could, are nprocs + 1 at most. The one more runs Gs while the main
 # thread is busy with Python of its own and keeps its P. Ms that stand in a system call, by
-# sysmon's verdict, and those kept to one goroutine do not count. A wrong verdict costs a thread.
+# sysmon's verdict, and those kept to one goroutine do not count. A wrong verdict costs a thread. One
+# that there is too many of afterwards ends when it has slept for SURPLUS_NS.
 
 cdef enum:
     STANDS_NOT = 0
@@ -42,14 +43,13 @@ cdef inline bint policy_spawned() noexcept nogil:
     # An M has put a fresh G on its own ring. True: nobody watches, sysmon is to be woken.
     if GM_FREE_THREADED:
         wake_p()
-        return False
     return sysmon_rests()
 
 
 cdef inline void policy_queued() noexcept nogil:
     # The global queue has got work that belongs to no P.
+    sysmon_watch()
     if not GM_FREE_THREADED:
-        sysmon_watch()
         if (gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_seqcst(&sched.npidle)
                 >= BUSY_ENOUGH + gm_load_u32_relaxed(&sched.nblocked)):
             return
@@ -85,6 +85,14 @@ cdef inline bint policy_more_ms(uint32_t n) noexcept nogil:
     cdef uint32_t blocked = min(n, gm_load_u32_relaxed(&sched.nblocked))
     return n < MOST_MS and (n - blocked
         <= gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked))
+
+
+cdef inline bint policy_surplus(gm_m* m) noexcept nogil:
+    # Whether m, which sleeps, is one of those that were started while others stood in system calls.
+    # Not if a goroutine has started on it.
+    return m.kind == M_WORKER and m.nworkers == m.nidle + (m.curg == NULL and m.searches) and (
+        gm_load_u32_relaxed(&sched.nm)
+        > gm_load_u32_relaxed(&sched.nprocs) + 1 + gm_load_u32_relaxed(&sched.nlocked))
 
 
 cdef inline void policy_found(bint last_spinner) noexcept nogil:

@@ -121,15 +121,18 @@ cdef inline gm_g* refill(gm_m* m, gm_p* p) noexcept nogil:
     # p's ring is empty: what has overflowed from it, then m's share of the global queue.
     if gm_likely(gm_load_i64_relaxed(&sched.overflow) == 0):
         return NULL
-    return refill_slow(p)
+    return refill_slow(m, p)
 
 
-cdef gm_g* refill_slow "gm_refill_slow"(gm_p* p) noexcept nogil:
+cdef gm_g* refill_slow "gm_refill_slow"(gm_m* m, gm_p* p) noexcept nogil:
+    cdef gm_g* g = NULL
     if gm_load_i64_relaxed(&p.spill.size) > 0:
-        return refill_from(p, &p.spill)
-    if gm_load_i64_relaxed(&sched.runq.size) > 0:
-        return refill_from(p, &sched.runq)
-    return NULL
+        g = refill_from(p, &p.spill)
+    elif gm_load_i64_relaxed(&sched.runq.size) > 0:
+        g = refill_from(p, &sched.runq)
+    if g != NULL:
+        spin_end(m)                     # a new M's first G: it must not count while that runs
+    return g
 
 
 cdef gm_g* refill_from(gm_p* p, gm_batches* q) noexcept nogil:
@@ -174,7 +177,7 @@ cdef extern from *:
     static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_schedule_fair(
         struct __pyx_t_4gmpx_5_core_gm_m *);
     static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_refill_slow(
-        struct __pyx_t_4gmpx_5_core_gm_p *);
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_p *);
     """
 
 
@@ -236,6 +239,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
         context_leave(w)                # an idle worker keeps nothing of its last G
     m.looked = False
     m.look_again = 0
+    m.searches = w != NULL
     while True:
         if hears_signals(m):
             if gm_unlikely(sigint_wanted) and not gm_load_u32_relaxed(&sched.stopping):
@@ -278,6 +282,8 @@ cdef void find_housekeep(gm_m* m) noexcept:
         m.looked = True
         look_for_life(m)
     if now >= m.housekeep_at:
+        if policy_surplus(m):
+            gm_store_u32_relaxed(&m.stop, 1)    # as shutdown does: find_runnable ends it
         housekeep(m)
 
 

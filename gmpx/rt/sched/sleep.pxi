@@ -33,6 +33,12 @@ cdef enum:
     LOOK_AFTER_NS = 100000000   # a sleep this long has M0 look for signals and for a deadlock
     HOUSEKEEP_NS = 1000000000   # how often an M lets surplus workers and dead Gs go
 
+cdef extern from *:
+    """
+    #define GM_SURPLUS_NS 10000000000LL     /* how long a surplus M sleeps before it ends */
+    """
+    int64_t SURPLUS_NS "GM_SURPLUS_NS"
+
 
 # ---- any M's sleep -------------------------------------------------------------------------
 
@@ -76,7 +82,7 @@ cdef inline void m_wakes(gm_m* m) noexcept nogil:
     cdef int64_t when
     gm_store_u32_relaxed(&m.sleeps, 0)
     when = gm_load_i64_relaxed(&m.timers.next_when)
-    if when != INT64_MAX:
+    if when != INT64_MAX and when > gm_nanotime():      # else m fires it next (timers_batch)
         sysmon_timer(m, when)                   # W3
 
 
@@ -116,7 +122,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     now = gm_nanotime()
     until = sleep_until(m, now)
     if not inbox_empty(&m.inbox) or gm_load_u32_seqcst(&m.stop) or (
-            gm_load_u32_seqcst(&sched.undelivered)):    # W2, W5
+            gm_load_u32_seqcst(&sched.undelivered) or look_is_asked(m)):    # W2, W5
         m_sleep_cancel(m)
         r = 1
     else:
@@ -130,8 +136,10 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         return WORK_STOP
     if r < 0 or m.deep:
         return WORK_HOUSEKEEP
+    now = gm_nanotime()
+    if r > 0 or (now >= until and until != m.look_at):
+        m.looked = False                                # whatever it was, look again after it
     if r == 0:
-        now = gm_nanotime()
         if now >= m.look_at or now >= m.housekeep_at:
             return WORK_HOUSEKEEP
     return WORK_FOUND
@@ -139,10 +147,12 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
 
 cdef int64_t sleep_until(gm_m* m, int64_t now) noexcept nogil:
     # When m's sleep has to end by itself.
-    if m.nidle <= IDLE_WORKERS and gm_load_i64_relaxed(&sched.gfree_size) <= GFREE_KEEP:
+    if m.nidle > IDLE_WORKERS or gm_load_i64_relaxed(&sched.gfree_size) > GFREE_KEEP:
+        m.housekeep_at = min(m.housekeep_at, now + HOUSEKEEP_NS)
+    elif policy_surplus(m):
+        m.housekeep_at = min(m.housekeep_at, now + SURPLUS_NS)
+    else:
         m.housekeep_at = INT64_MAX
-    elif m.housekeep_at == INT64_MAX:
-        m.housekeep_at = now + HOUSEKEEP_NS
     # Once: then it sleeps for good. M0 in its deep sleep has looked.
     if m.deep:
         m.look_at = now + m.look_again if m.look_again > 0 else INT64_MAX

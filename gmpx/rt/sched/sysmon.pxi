@@ -21,7 +21,7 @@ cdef enum:
     STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
     SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
     TIMER_LATE_NS = 5000000     # an awake M runs its own timers; by then sysmon does
-    QUIET_LOOKS = 4
+    QUIET_LOOKS = 2
     FREE_SAMPLES = 2            # found with nobody having the GIL: in a system call
     OTHER_SAMPLES = 16          # found so often without the GIL, somebody else perhaps having it
     SLOW_TAKES = 16             # fewer taken from the global queue in LOOK_NS: it hardly moves
@@ -73,7 +73,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
             note_sleep(&sysmon.note, -1, False)         # for good
         now = gm_nanotime()
         until = sysmon_look(now, &quiet)
-        sysmon.quiet = sysmon.quiet + 1 if quiet else 0
+        sysmon.quiet = min(sysmon.quiet + 1, QUIET_LOOKS) if quiet else 0
         if sysmon.quiet < QUIET_LOOKS:
             until = min(until, now + LOOK_NS)
         else:
@@ -82,7 +82,8 @@ cdef void sysmon_main(void* unused) noexcept nogil:
         gm_store_i64_seqcst(&sysmon.until, until)
         hook_point(HOOK_SYSMON_SLEEP)
         gm_barrier_heavy()                              # W3, W4
-        if sysmon.quiet >= QUIET_LOOKS and anything_queued():
+        if sysmon.quiet >= QUIET_LOOKS and (
+                anything_queued() or gm_load_u32_seqcst(&sched.undelivered)):
             gm_store_u32_seqcst(&sysmon.watch, 1)
             sysmon.quiet = 0
             until = min(until, now + LOOK_NS)
@@ -106,8 +107,11 @@ cdef int64_t sysmon_look(int64_t now, bint* quiet) noexcept nogil:
     stalled = judge(now, quiet, &soon)
     if stalled or gm_load_u32_relaxed(&sched.undelivered):
         # One at a time: it is on its way, or does not get the GIL; it takes all that it finds.
+        quiet[0] = False
         if gm_load_u32_relaxed(&sched.nmspinning) == 0:
+            gm_unblock_signals()
             start_any()
+            gm_block_signals()
     return now + LOOK_SOON_NS if soon else first_timer()
 
 
@@ -191,17 +195,17 @@ cdef void sample(gm_p* p, int64_t now) noexcept nogil:
         gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
         gm_store_u64_relaxed(&p.seen, tick)
         p.seen_at = now
-        p.held = p.free = p.other = 0
+        p.free = p.other = 0
         p.grant_next = 1
         return
     gil = gm_gil_sample(m.ts)
     if gil == GM_GIL_HELD:
-        p.held += 1
+        p.free = p.other = 0
     elif gil == GM_GIL_FREE:
         p.free += 1
     else:
         p.other += 1
-    if now - p.seen_at >= LOOK_NS // 2 and p.held == 0 and (
+    if now - p.seen_at >= LOOK_NS // 2 and (
             p.free >= FREE_SAMPLES or p.free + p.other >= OTHER_SAMPLES):
         verdict = STANDS_BLOCKED
     elif now - p.seen_at >= SLOW_STALL_NS or (

@@ -2,8 +2,9 @@
 # park; the others are a scope's or a Timer's.
 #
 # A timer is in the heap of the M on whose thread it was set: for a park or a scope the M that its
-# goroutine is bound to, for a Timer the one that called. So only a heap's own M adds to it, and that
-# M alone runs it as long as it looks: in schedule, in find_work, and at the end of a sleep that it
+# goroutine is bound to, for a Timer the one that called. So it is a heap's own M that adds to it (who
+# resets another's timeout wakes that M, which reads its deadline anew), and that M alone runs it as long
+# as it looks: in schedule, in find_work, and at the end of a sleep that it
 # has given the heap's first deadline. Where the M does not look (it stands in a call, its thread
 # has ended, it is a foreign thread's) sysmon does.
 #
@@ -94,6 +95,8 @@ cdef int timer_add(gm_timer* t) noexcept nogil:
     gm_lock_release(&h.lock)
     if first:
         sysmon_timer(m, t.when)                     # T4
+        if gm_unlikely(m != current_m()):
+            wake_m(m)                               # it may sleep beyond it
     return 0
 
 
@@ -154,20 +157,22 @@ cdef bint timers_batch(gm_m* owner, gm_m* m, int64_t now) noexcept nogil:
     cdef gm_g* g
     cdef int n = 0
     cdef bint more
+    cdef int64_t next_when
     due.head = due.tail = NULL
     due.n = 0
     gm_lock_acquire(&h.lock)
     hook_point(HOOK_TIMERS_LOCKED)
     gm_fetch_add_u32_seqcst(&h.firing, 1)           # T5
     if m == NULL and gm_load_u32_relaxed(&sched.frozen):
-        n = TIMER_BATCH                             # J2
+        now = -1                                    # J2: the clock is another
     while n < TIMER_BATCH and h.n > 0 and h.heap[0].when <= now:
         g = timer_fire(h, h.heap[0], now)
         if g != NULL:
             gm_store_u32_relaxed(&g.status, G_RUNNABLE)
             gq_put(&due, g)
         n += 1
-    more = n == TIMER_BATCH and h.n > 0 and h.heap[0].when <= now
+    next_when = h.heap[0].when if h.n > 0 else INT64_MAX
+    more = n == TIMER_BATCH and next_when <= now
     if h.fired != NULL:
         gm_store_u32_seqcst(&sched.undelivered, 1)  # inside of firing: see timers_deliver
     gm_lock_release(&h.lock)
@@ -177,10 +182,14 @@ cdef bint timers_batch(gm_m* owner, gm_m* m, int64_t now) noexcept nogil:
     if owner == m:
         while due.head != NULL:
             gq_put(&m.ready, gq_get(&due))
+        if next_when != INT64_MAX:
+            sysmon_timer(m, next_when)              # W3: m is awake, for how long nobody knows
     elif due.head != NULL:
         inbox_push_all(&owner.inbox, &due)
         hook_point(HOOK_READY_PUSHED)
         wake_m(owner)                               # Q4; owner may have ended (M5)
+    elif n > 0:
+        main_looks_again()                          # that may have been the last sign of life
     gm_fetch_add_u32_seqcst(&h.firing, <uint32_t>-1)
     return more
 

@@ -170,12 +170,14 @@ cdef class TimerNode:
         return was
 
     cdef int start(self, int64_t delay) except -1:
-        # Not pending. delay: nanoseconds, < 0 for never.
+        # delay: nanoseconds, < 0 for never.
         if self.chan == NULL and self.call is None:
             raise RuntimeError("this timer has not been initialised")
+        cdef gm_m* m = getm()                       # a thread's first time runs Python code ...
+        self.cancel()                               # ... and somebody else may have started it
         if delay < 0:
             return 0
-        self.node.m = getm()
+        self.node.m = m
         self.node.timer.when = clock_now() + delay
         if timer_add(&self.node.timer) < 0:
             raise MemoryError()

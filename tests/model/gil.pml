@@ -1,0 +1,716 @@
+/* Who runs what is queued, on a GIL build (W1, W2, W4, W5): the policy, and sysmon that watches.
+ *
+ * Models    policy_spawned, policy_queued, policy_steals (rt/sched/policy.pxi); sysmon_watch, sysmon_wake,
+ *           sysmon_main, sysmon_look, judge, sample, glob_stands, anything_queued
+ *           (rt/sched/sysmon.pxi); stop_m, wake_p, start_m, give_p, start_any, wake_m, m_awake
+ *           (rt/sched/sleep.pxi); new_m, m_start, spare_p, put_back, await_p, m_free, m_alloc
+ *           (rt/sched/machine.pxi); schedule, find_runnable, find_work, look_around, steal_from, spin_end
+ *           (rt/sched/proc.pxi); newproc_publish, newproc_foreign, goready, park_foreign;
+ *           gm_barrier_light, gm_barrier_heavy (rt/platform/barrier.h).
+ * World     Two regular Ps (REGS). M0 starts with P0 and spawns SPAWNS Gs on it, then stands for
+ *           ever or schedules; sysmon is about to look, armed (IDLE: it has no thread yet); M1 has no
+ *           P and sleeps; M2 is a thread that new_m may start, once. Each G may end, stand for
+ *           ever (two do, at most: one M is always left) or, NESTED times, spawn another. Who
+ *           stands computes, or blocks (KIND=BLOCKED). FOREIGN: a thread puts a G on the global
+ *           queue. READIER: a thread readies a G of M1.
+ *           RECYCLE, for itself: a foreign thread parks, is readied, ends; its M serves another
+ *           thread that parks, while the first one's waker is still to call wake_m.
+ * Abstract  Ring and spill are one counter; a steal takes one G, in one step. So is the look of judge
+ *           at the queues, and what is done under sched.lock (step by step: sleep.pml). Time: a
+ *           sleep of sysmon's may be over at any moment, LOOKS times; then only when nothing else
+ *           moves. An M that stands in a G gets the verdict at the second look that finds it
+ *           there; one that is merely slow may get it, too. nblocked is anything. A quiet look
+ *           is enough to disarm (QUIET_LOOKS is 1). Who has the GIL does not matter here. Timers, and
+ *           sysmon.until, are sysmon.pml's.
+ * Memory    The stores that publish (a ring's tail, the global queue's size with the lock's release)
+ *           stay in their thread's buffer, as on x86, until they come out by themselves, by an
+ *           atomic of that thread or by the heavy barrier. All else is sequentially consistent.
+ * Claim     When nothing moves any more, sysmon sleeps for good, disarmed; nothing is queued; no M
+ *           sleeps with something in its inbox or a P on its way; nmspinning is 0, nobody waits for
+ *           the lock, each regular P is idle or held by one M. And sysmon never looks for ever in
+ *           vain: a few looks (VAIN) after the others have stopped a G is run, or it sleeps.
+ * Found     BUG_NEW_M_COUNTED: an M that begins with its first G from local_next, in schedule, which
+ *           does not end its spinning. If that G never ends sysmon sends nobody any more.
+ */
+#define NONE 9
+#ifndef REGS
+#define REGS 2
+#endif
+#define NP   4
+#define NM   3
+#define S    3                  /* sysmon's note; RECYCLE: the foreign threads' M */
+#define F    8                  /* me of the foreign thread */
+#ifndef SPAWNS
+#define SPAWNS 1
+#endif
+#ifndef LOOKS
+#define LOOKS 1
+#endif
+#ifndef NESTED
+#define NESTED 0
+#endif
+#define VAIN 4
+
+#define BUSY 1
+#define BLOCKED 2
+#ifndef KIND
+#define KIND BUSY
+#endif
+
+byte note_state[NM + 1] = 1, sem[NM + 1];
+
+inline wake_m(x)                /* note_wakeup: an exchange, then the post */
+{
+    atomic {
+        flush(me);
+        if
+        :: note_state[x] == 0 -> note_state[x] = 1; post = true
+        :: else -> post = false
+        fi
+    }
+    d_step {
+        if
+        :: post -> assert(sem[x] == 0); sem[x]++; post = false      /* N2 */
+        :: else
+        fi
+    }
+}
+
+inline m_sleep_begin(x) { atomic { note_state[x] = 0; assert(sem[x] == 0) } }
+
+inline m_sleep_cancel(x)
+{
+    atomic {
+        if
+        :: note_state[x] == 0 -> note_state[x] = 1; post = false
+        :: else -> post = true
+        fi
+    }
+    atomic {
+        if
+        :: post -> sem[x] > 0; sem[x]--; post = false
+        :: else
+        fi
+    }
+}
+
+#ifndef RECYCLE
+
+byte ring[NP], glob;            /* fresh Gs, as others see them */
+byte pend[NM];                  /* on its P's ring, in M's store buffer */
+bool gpend;                     /* in the foreign thread's: a put, with the lock's release */
+byte puts, takes;               /* the global queue's */
+byte inbox[NM], nextp[NM] = NONE, hold[NM] = NONE, holder[NP] = NONE, stands[NM];
+bool spinning[NM], midle[NM], started[NM], asleep[NM];
+bool pidle[NP], sparing[NP];    /* sparing: a spare P on its way to an M */
+byte npidle, nmspinning, verdict[NP], grant[NP];
+bool moved[NP];                 /* it has ticked, or changed hands, since sysmon's look */
+byte endless = 2, spawns = NESTED, vain;
+bool lk;
+#ifdef IDLE
+bool watch, sstarted;
+#else
+bool watch = true, sstarted = true;
+#endif
+
+
+inline flush(x)
+{
+    if
+    :: x < NM && pend[x] > 0 -> ring[hold[x]] = ring[hold[x]] + pend[x]; pend[x] = 0
+    :: x == F && gpend -> gpend = false; glob++; puts++; lk = false
+    :: else
+    fi
+}
+
+inline heavy() { atomic { flush(0); flush(1); flush(2); flush(F) } }
+
+inline lock() { !lk; flush(me) }                /* the section is one step: atomic */
+
+/* ---- Ps and Ms, as in sleep.pml --------------------------------------------------------- */
+
+inline pid_get(to)
+{
+    atomic {
+        if
+        :: pidle[0] -> pidle[0] = false; to = 0; npidle--
+        :: !pidle[0] && pidle[1] -> pidle[1] = false; to = 1; npidle--
+        :: else -> to = NONE
+        fi
+    }
+}
+
+inline spare_p(to)
+{
+    atomic {
+        to = REGS;
+        do
+        :: holder[to] != NONE || sparing[to] -> to++
+        :: else -> break
+        od;
+        assert(to < NP);
+        sparing[to] = true
+    }
+}
+
+inline put_back(x)
+{
+    atomic {
+        if
+        :: x < REGS -> assert(!pidle[x]); pidle[x] = true; npidle++
+        :: else -> sparing[x] = false; glob = glob + ring[x]; puts = puts + ring[x]; ring[x] = 0
+        fi
+    }
+}
+
+inline stands_not(x) { verdict[x] = 0; grant[x] = 0 }
+
+inline acquire_p(x)
+{
+    atomic {
+        assert(holder[x] == NONE && hold[me] == NONE);
+        hold[me] = x; holder[x] = me; moved[x] = true; sparing[x] = false
+    }
+}
+
+inline release_p()
+{
+    atomic {
+        holder[hold[me]] = NONE;
+        stands_not(hold[me]); moved[hold[me]] = false;      /* what sysmon knew matters no more */
+        put_back(hold[me]); hold[me] = NONE
+    }
+}
+
+inline m_awake()
+{
+    atomic {
+        midle[me] = false;
+        if
+        :: nextp[me] != NONE -> acquire_p(nextp[me]); nextp[me] = NONE
+        :: else
+        fi
+    }
+}
+
+inline count_down() { d_step { assert(nmspinning > 0); nmspinning-- } }
+
+inline give_p()                 /* q, to a sleeping M; q is NONE then */
+{
+    for (w : 0 .. NM - 1) {
+        if
+        :: midle[w] && q != NONE ->
+            midle[w] = false; nextp[w] = q; spinning[w] = true; q = NONE; wake_m(w)
+        :: else
+        fi
+    }
+    w = 0
+}
+
+inline new_m()
+{
+    if
+    :: !started[2] -> started[2] = true; nextp[2] = q; spinning[2] = true; q = NONE
+    :: else                     /* enough */
+    fi
+}
+
+inline start_m()                /* after the section that has got q, and has tried give_p */
+{
+    if
+    :: q == NONE
+    :: else ->
+        atomic { new_m() }
+        if
+        :: q == NONE
+        :: else ->
+            atomic {
+                lock();
+                give_p();
+                if
+                :: q != NONE -> put_back(q); q = NONE; count_down()
+                :: else
+                fi
+            }
+        fi
+    fi
+}
+
+inline wake_p()
+{
+    if
+    :: npidle == 0 -> skip
+    :: else ->
+        atomic {
+            if
+            :: nmspinning == 0 -> nmspinning = 1; won = true
+            :: else -> won = false
+            fi
+        }
+        if
+        :: !won -> skip
+        :: else ->
+            atomic {
+                lock();
+                won = false;
+                pid_get(q);
+                if
+                :: q == NONE -> count_down()
+                :: else -> give_p()
+                fi
+            }
+            start_m()
+        fi
+    fi
+}
+
+inline start_any()
+{
+    nmspinning++;
+    atomic {
+        lock();
+        pid_get(q);
+        if
+        :: q == NONE -> spare_p(q)
+        :: else
+        fi;
+        give_p()
+    }
+    start_m()
+}
+
+inline spin_end()
+{
+    atomic {
+        if
+        :: spinning[me] -> spinning[me] = false; count_down()
+        :: else
+        fi
+    }
+}
+
+/* ---- the policy ------------------------------------------------------------------------- */
+
+inline sysmon_wake()
+{
+    atomic { flush(me); won = !watch; watch = true }
+    if
+    :: won || sstarted ->
+        atomic { won = sstarted; sstarted = true }
+        if
+        :: won -> won = false; wake_m(S)
+        :: else                 /* its thread starts */
+        fi
+    :: else
+    fi
+}
+
+inline sysmon_watch()
+{
+    if
+    :: !watch -> sysmon_wake()
+    :: else
+    fi
+}
+
+inline go_here()                /* newproc_publish, policy_spawned */
+{
+#ifdef BUG_WATCH_FIRST
+    won = watch;                /* no light barrier: the compiler's order */
+    pend[me]++;
+    if
+    :: !won -> sysmon_wake()
+    :: else -> won = false
+    fi
+#else
+    pend[me]++;
+    sysmon_watch()
+#endif
+}
+
+inline policy_queued()
+{
+#ifndef BUG_UNWATCHED_QUEUE
+    sysmon_watch();
+#endif
+    if
+    :: REGS - npidle >= 2
+    :: wake_p()                 /* whatever nblocked says */
+    fi
+}
+
+inline steal_from(x)            /* policy_steals */
+{
+    if
+    :: !got && x != hold[me] && ring[x] > 0 && verdict[x] != 0 && !moved[x] ->
+        if
+        :: verdict[x] == BLOCKED -> ring[x]--; got = true
+        :: verdict[x] == BUSY && grant[x] > 0 -> grant[x] = 0; ring[x]--; got = true
+        :: else
+        fi
+    :: else
+    fi
+}
+
+/* ---- an M ------------------------------------------------------------------------------- */
+
+inline take(x) { atomic { if :: x > 0 -> x--; got = true :: else fi } }
+
+inline take_own() { atomic { flush(me); take(ring[hold[me]]) } }
+
+inline take_glob()
+{
+    if
+    :: !got && glob > 0 ->
+        atomic { lock(); if :: glob > 0 -> glob--; takes++; got = true :: else fi }
+    :: else
+    fi
+}
+
+inline execute()
+{
+    atomic { moved[hold[me]] = true; vain = 0; got = false }
+    if
+    :: atomic { spawns > 0 -> spawns-- } go_here()
+    :: atomic { endless > 0 -> endless--; stands[me] = KIND } goto standing
+    :: true
+    fi
+}
+
+proctype M(byte me)
+{
+    byte q = NONE, ready, i, w;
+    bool post, won, got;
+    if
+    :: me == 0 ->               /* its own goroutine */
+        do
+        :: i < SPAWNS -> go_here(); i++
+        :: else -> i = 0; break
+        od;
+        if
+        :: atomic { endless > 0 -> endless--; stands[me] = KIND } goto standing
+        :: true
+        fi
+    :: me == 2 ->               /* m_start: the first G is schedule's */
+        started[2];
+        atomic { lock(); m_awake() }
+        take_own();
+        take_glob();
+        if
+        :: got ->
+#ifndef BUG_NEW_M_COUNTED
+            spin_end();
+#endif
+            execute()
+        :: else
+        fi
+    :: else
+    fi;
+
+again:
+    atomic { ready = ready + inbox[me]; inbox[me] = 0 }
+    if
+    :: ready > 0 ->
+        spin_end();
+        if
+        :: hold[me] == NONE ->  /* await_p */
+            atomic {
+                lock();
+                pid_get(q);
+                if
+                :: q == NONE -> spare_p(q)
+                :: else
+                fi;
+                acquire_p(q); q = NONE
+            }
+        :: else
+        fi;
+        ready = 0;
+        execute();
+        goto again
+    :: else
+    fi;
+    if
+    :: hold[me] == NONE -> goto stop_m
+    :: else
+    fi;
+    take_own();
+    take_glob();
+    atomic { steal_from(0); steal_from(1); steal_from(2); steal_from(3) }
+    if
+    :: got -> goto found
+    :: else -> goto stop_m
+    fi;
+
+found:
+    spin_end();
+    execute();
+    goto again;
+
+stop_m:
+    m_sleep_begin(me);
+    atomic {
+        lock();
+        if
+        :: hold[me] == NONE && glob > 0 && npidle > 0 -> pid_get(q); acquire_p(q); q = NONE
+        :: else
+        fi;
+        if
+        :: hold[me] != NONE && glob > 0 -> glob--; takes++; got = true
+        :: else ->
+            if
+            :: hold[me] != NONE -> release_p()
+            :: else
+            fi;
+            spin_end();
+            midle[me] = true
+        fi
+    }
+    if
+    :: got -> m_sleep_cancel(me); goto found
+    :: else
+    fi;
+    if                          /* W2 */
+    :: inbox[me] > 0 -> m_sleep_cancel(me)
+    :: else ->
+        asleep[me] = true;
+        atomic { sem[me] > 0 -> sem[me]--; asleep[me] = false }
+    fi;
+    atomic { lock(); m_awake() }
+    goto again;
+
+standing:
+    false
+}
+
+proctype Foreign()              /* newproc_foreign */
+{
+    byte q = NONE, me = F, w;
+    bool post, won;
+    atomic { !lk -> lk = true; gpend = true }           /* until it comes out the lock is not free */
+    policy_queued()
+}
+
+proctype Readier()              /* goready: a G of M1 */
+{
+    byte me = NONE;
+    bool post;
+    inbox[1]++;
+    wake_m(1)
+}
+
+proctype Buffers()              /* they come out, some time */
+{
+    do
+    :: atomic { pend[0] > 0 -> flush(0) }
+    :: atomic { pend[1] > 0 -> flush(1) }
+    :: atomic { pend[2] > 0 -> flush(2) }
+    :: atomic { gpend -> flush(F) }
+    od
+}
+
+/* ---- sysmon ----------------------------------------------------------------------------- */
+
+inline sample(x)
+{
+    if
+    :: holder[x] == NONE
+    :: holder[x] != NONE && moved[x] -> stands_not(x); moved[x] = false
+    :: holder[x] != NONE && !moved[x] && stands[holder[x]] > 0 ->
+        verdict[x] = stands[holder[x]];
+        if
+        :: ring[x] > 0 && verdict[x] == BUSY -> grant[x] = granted
+        :: else
+        fi
+    :: holder[x] != NONE && !moved[x] && stands[holder[x]] == 0 -> stands_not(x)
+    :: holder[x] != NONE && !moved[x] && stands[holder[x]] == 0 && ring[x] > 0 ->
+        verdict[x] = BLOCKED
+    fi
+}
+
+inline look_at(x)
+{
+    if
+    :: ring[x] > 0 -> queued = true; stalled = stalled || verdict[x] != 0
+    :: else
+    fi
+}
+
+inline anything_queued() { queued = (glob > 0 || ring[0] > 0 || ring[1] > 0 || ring[2] > 0 || ring[3] > 0) }
+
+active proctype Sysmon()
+{
+    byte me = S, q = NONE, w, looks = LOOKS, s_puts, i;
+    bool post, won, queued, stalled, puts_at, granted = 1;
+    if
+    :: sstarted
+    :: timeout -> goto quiet
+    fi;
+
+    do
+    :: true ->
+#ifndef BUG_CLEAR_LATE
+        m_sleep_begin(S);
+#endif
+        queued = false;
+        atomic {
+            !lk;
+            sample(0); sample(1); sample(2); sample(3);
+#ifdef BUG_GRANT_ONCE
+            granted = granted && (grant[0] + grant[1] + grant[2] + grant[3] == 0);
+#endif
+        }
+        d_step {
+            look_at(0); look_at(1); look_at(2); look_at(3);
+            if                  /* glob_stands */
+            :: glob > 0 ->
+                queued = true;
+                stalled = stalled || (puts_at && takes < s_puts);
+                s_puts = puts; puts_at = true
+            :: else -> puts_at = false; s_puts = 0; puts = 0; takes = 0
+            fi
+        }
+        if
+        :: stalled && nmspinning == 0 -> start_any()
+        :: else
+        fi;
+        stalled = false;
+        if
+        :: queued -> skip       /* again after LOOK_NS */
+        :: else ->
+#ifdef BUG_LOOK_THEN_CLEAR
+            heavy();
+            anything_queued();
+            if
+            :: !queued -> watch = false
+            :: else
+            fi;
+#else
+            watch = false;
+#ifndef BUG_NO_HEAVY
+            heavy();
+#endif
+#ifndef BUG_LOOK_ONCE
+            anything_queued();
+            if
+            :: queued -> watch = true
+            :: else
+            fi
+#endif
+#endif
+        fi;
+#ifdef BUG_CLEAR_LATE
+        m_sleep_begin(S);
+#endif
+        if
+        :: queued ->
+            if
+            :: atomic { sem[S] > 0 -> sem[S]-- }
+            :: atomic { looks > 0 -> looks-- } m_sleep_cancel(S)
+            :: timeout -> vain++; assert(vain < VAIN); m_sleep_cancel(S)
+            fi
+        :: else ->
+            if
+            :: atomic { sem[S] > 0 -> sem[S]-- }
+            :: timeout -> goto quiet
+            fi
+        fi
+    od;
+
+quiet:
+    atomic {
+        for (i : 0 .. NM - 1) {
+            assert(!started[i] || asleep[i] || stands[i] > 0);
+            assert(!asleep[i] || (inbox[i] == 0 && nextp[i] == NONE));
+            assert(pend[i] == 0)
+        }
+        for (i : 0 .. NP - 1) {
+            assert(ring[i] == 0 && !sparing[i]);
+            assert(i >= REGS || (holder[i] == NONE) == pidle[i])
+        }
+        assert(glob == 0 && nmspinning == 0 && !lk && !watch)
+    }
+}
+
+init {
+    atomic {
+        pidle[1] = REGS == 2; npidle = REGS - 1;
+        hold[0] = 0; holder[0] = 0; started[0] = true; started[1] = true;
+        run M(0); run M(1); run M(2); run Buffers();
+#ifdef FOREIGN
+        run Foreign();
+#endif
+#ifdef READIER
+        run Readier();
+#endif
+    }
+}
+
+#endif
+
+#ifdef RECYCLE
+
+/* The M is S: thread A's, then B's. flush and me: no store buffers here. */
+inline flush(x) { skip }
+
+byte inbox, parked;             /* whose park it is: 1, 2; 0 for none */
+bool mfree, done[3];
+
+inline park_foreign(who)
+{
+    parked = who;
+    do
+    :: true ->
+#ifndef BUG_SLEEP_ONCE
+        m_sleep_begin(S);
+        if
+        :: inbox > 0 -> m_sleep_cancel(S); break
+        :: else
+        fi;
+        atomic { sem[S] > 0 -> sem[S]-- }
+#else
+        m_sleep_begin(S);       /* takes its wake-up for the only one there can be */
+        if
+        :: inbox > 0 -> m_sleep_cancel(S)
+        :: else -> atomic { sem[S] > 0 -> sem[S]-- }
+        fi;
+        break
+#endif
+    od;
+    assert(inbox == who);
+    inbox = 0;
+    done[who] = true
+}
+
+active proctype A()
+{
+    byte me;
+    bool post;
+    park_foreign(1);
+    mfree = true                /* m_free */
+}
+
+active proctype B()
+{
+    byte me;
+    bool post;
+    atomic { mfree -> mfree = false }                   /* m_alloc */
+    park_foreign(2)
+}
+
+proctype Waker(byte who)
+{
+    byte me;
+    bool post;
+    parked == who;              /* it has won the park */
+    inbox = who;
+    wake_m(S)
+}
+
+init {
+    atomic { run Waker(1); run Waker(2) }
+    timeout;
+    assert(done[1] && done[2] && sem[S] == 0)
+}
+
+#endif
