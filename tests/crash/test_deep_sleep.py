@@ -268,6 +268,64 @@ def test_a_deadlock_that_a_timer_leaves_behind(child):
     c.end(0)
 
 
+@pytest.mark.parametrize("where", ["on the thread", "elsewhere"])
+def test_a_deadlock_with_main_locked_to_its_thread(child, where):
+    # A goroutine on another thread has a timer, so main sleeps for good; then that parks for good.
+    c = child(SETUP + """
+    def again():
+        gmpx.sleep(0.5)
+        never.recv()
+    if sys.argv[1] == "elsewhere":
+        threading.Thread(target=lambda: gmpx.go(again)).start()
+        time.sleep(0.1)                         # main stands: a worker has it
+    try:
+        with gmpx.lock_os_thread():
+            if sys.argv[1] != "elsewhere":
+                gmpx.go(again)
+            never.recv()
+    except gmpx.DeadlockError:
+        say("told")
+        os._exit(0)
+    """, where)
+    assert c.line() == "told"
+    c.end(0)
+
+
+def test_descriptors_that_are_anothers_now(child):
+    # The pipe's numbers are given to another pipe while main sleeps on it: nothing is read from that
+    # one, nothing written to it.
+    c = child(SETUP + """
+    c = gmpx.Chan(1)
+    signal.signal(signal.SIGTERM, lambda *a: None)
+    def other():
+        sys.stdin.readline()
+        r, w = os.pipe()
+        os.set_blocking(r, False)
+        os.write(w, b"mine")
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            try:
+                is_pipe = os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+            except OSError:
+                continue
+            if fd > 2 and is_pipe and fd not in (r, w):
+                flags = open(f"/proc/self/fdinfo/{fd}").read().split()
+                write = int(flags[flags.index("flags:") + 1], 8) & 3
+                os.dup2(w if write else r, fd)
+        time.sleep(0.05)                        # time for the wrong
+        c.send("item")
+        time.sleep(0.05)
+        say(os.read(r, 100).decode())
+        c.send("end")
+    threading.Thread(target=other).start()
+    assert c.recv() == "item"
+    assert c.recv() == "end"
+    """)
+    asleep(c).process.stdin.write("now\n")
+    c.process.stdin.flush()
+    assert c.line() == "mine"
+    c.end(0)
+
+
 def test_items_and_timers_between_deep_sleeps(child):
     c = child(SETUP + """
     c = gmpx.Chan()

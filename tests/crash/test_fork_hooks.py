@@ -110,6 +110,33 @@ def test_an_earlier_function_that_parks_runs_none_of_the_parents(child, waits):
     assert "False" not in c.out
 
 
+def test_an_earlier_function_that_sleeps_deep_while_the_parents_main_does(child):
+    # A thread forks. In the child the earlier function waits so long that it sleeps on the descriptor,
+    # which must not be the parent's.
+    child(SETUP + """
+    import signal
+    c, woken = gmpx.Chan(1), []
+    def hook():
+        c2 = gmpx.Chan()
+        t = threading.Timer(0.3, lambda: c2.send("child's"))
+        t.start()
+        woken.append(c2.recv(timeout=PATIENCE))
+    hooks.append(hook)
+    def forks():
+        time.sleep(0.3)                         # main sleeps deep by now
+        pid = os.fork()
+        if pid == 0:
+            ok = woken == ["child's"] and gmpx.go(int).result() == 0
+            os._exit(7 if ok else 1)
+        time.sleep(0.1)
+        c.send(pid)
+        c.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    t = threading.Thread(target=forks); t.start()
+    assert c.recv() > 1
+    assert c.recv() == 7
+    """).end(0)
+
+
 def test_a_deadline_of_the_parents_fires_while_the_childs_main_is_busy(child):
     child(SETUP + """
     ctx, cancel = context.with_timeout(context.background(), 0.1)

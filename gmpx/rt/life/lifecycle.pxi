@@ -260,6 +260,8 @@ cdef void fork_child() noexcept nogil:
     sched_reset()
     sysmon_reset()
     gm_barrier_init()
+    if not breaker_armed:
+        gm_break_forget()                           # else once signals no longer go there
     gm_store_ptr_release(&allm, m)
     if m != NULL:
         m.all_next = NULL
@@ -336,7 +338,7 @@ cdef void m_forked(gm_m* m) noexcept nogil:
     memset(&m.ready, 0, sizeof(m.ready))
     memset(&m.yielded, 0, sizeof(m.yielded))
     gm_exchange_ptr_acqrel(&m.inbox, NULL)
-    m.blocked = m.pwaiting = m.spinning = m.yield_waiting = False
+    m.blocked = m.pwaiting = m.spinning = m.yield_waiting = m.deep = False
     gm_store_u32_relaxed(&m.stop, 0)
     m.handoff = NULL
     if had:

@@ -83,7 +83,12 @@ cdef void check_signals(gm_m* m) noexcept:
     cdef PyObject* t = NULL
     cdef PyObject* v = NULL
     cdef PyObject* tb = NULL
-    if m.interrupt == NULL and PyErr_CheckSignals() < 0:    # one at a time: the others stay set
+    cdef int r = 0
+    if m.interrupt == NULL:                 # one at a time: the others stay set
+        r = PyErr_CheckSignals()
+        if gm_unlikely(m.forked_idle):      # the child of a fork in a handler: nobody is its main
+            main_returned(NULL if r < 0 else none_ref())
+    if r < 0:
         PyErr_Fetch(&t, &v, &tb)
         PyErr_NormalizeException(&t, &v, &tb)
         if v != NULL:
@@ -114,6 +119,8 @@ cdef bint m_deep_begin(gm_m* m) noexcept:
     # M0, GIL held. False: there is no such sleep here.
     global gm_break_user, breaker_armed
     import signal
+    if breaker_armed:
+        breaker_forked()                    # an at-fork function before our own, in the child, waits
     if gm_break_open() < 0:
         return False
     try:
@@ -162,7 +169,7 @@ cdef void main_looks_again() noexcept nogil:
     gm_store_u32_seqcst(&sched.look_asked, 1)
     while m != NULL:
         if hears_signals(m):
-            wake_m(m)
+            wake_m(m)                       # in vain if it is awake
         m = m.all_next
 
 

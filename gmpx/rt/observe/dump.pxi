@@ -160,6 +160,7 @@ cdef void look_for_life(gm_m* m) noexcept:
     hook_point(HOOK_LOOKED)
     if m.interrupt == NULL:
         m_deep_begin(m)
+        hook_point(HOOK_DEEP_BEGUN)
 
 
 cdef bint deadlock_look(gm_m* m) noexcept:

@@ -174,16 +174,17 @@ def _n_timers():
 
 _HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_quiet": HOOK_SYSMON_QUIET,
           "sysmon_sleep": HOOK_SYSMON_SLEEP, "ready_pushed": HOOK_READY_PUSHED,
-          "timers_locked": HOOK_TIMERS_LOCKED, "firing": HOOK_FIRING, "deep": HOOK_DEEP,
-          "looked": HOOK_LOOKED}
+          "timers_locked": HOOK_TIMERS_LOCKED, "firing": HOOK_FIRING,
+          "deep_begun": HOOK_DEEP_BEGUN, "deep": HOOK_DEEP, "looked": HOOK_LOOKED}
 
 
-def _hook(name, unsigned int state, unsigned int ms=0, frees=None):
-    """_hook(name, state, ms=0, frees=None)
+def _hook(name, unsigned int state, unsigned int ms=0, frees=None, unsigned int raises=0):
+    """_hook(name, state, ms=0, frees=None, raises=0)
     Debug builds: arms (1) the named point, or lets the thread that stands there go (0). Whether this
     is a debug build. ms: the thread goes on by itself after so long. frees: the thread goes on at
-    once and lets the one at that other point go. See rt/platform/hooks.h."""
-    return gm_hook_set(_HOOKS[name], state, ms, 0 if frees is None else 1 + <int>_HOOKS[frees])
+    once and lets the one at that other point go. raises: it raises that signal and goes on. See
+    rt/platform/hooks.h."""
+    return gm_hook_set(_HOOKS[name], state, ms, 0 if frees is None else 1 + <int>_HOOKS[frees], raises)
 
 
 def _hook_reached(name):

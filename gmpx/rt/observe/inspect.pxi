@@ -148,11 +148,13 @@ cdef class Processor:
     def m(self):
         """Id of the M that holds it, or None."""
         cdef gm_m* m
-        gm_lock_acquire(&sched.lock)        # keeps the M from going away under the look
+        cdef int64_t mid = 0
+        gm_lock_acquire(&sched.lock)        # the M is not another thread's meanwhile
         m = <gm_m*>gm_load_ptr_acquire(&self.p.m)
-        cdef object found = None if m == NULL else m.id
+        if m != NULL:
+            mid = m.id
         gm_lock_release(&sched.lock)
-        return found
+        return None if m == NULL else mid
 
     @property
     def sched_tick(self):

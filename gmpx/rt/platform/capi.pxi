@@ -63,10 +63,11 @@ cdef extern from "rt/platform/hooks.h" nogil:
     enum: HOOK_READY_PUSHED
     enum: HOOK_TIMERS_LOCKED
     enum: HOOK_FIRING
+    enum: HOOK_DEEP_BEGUN
     enum: HOOK_DEEP
     enum: HOOK_LOOKED
     void hook_point "gm_hook_point"(int)
-    bint gm_hook_set(int, unsigned int, unsigned int, unsigned int)
+    bint gm_hook_set(int, unsigned int, unsigned int, unsigned int, unsigned int)
     unsigned int gm_hook_get(int)
 
 cdef extern from "rt/platform/barrier.h" nogil:

@@ -3,12 +3,14 @@
  * The test arms a point; the first thread that comes to it stops there, with whatever it holds, until
  * the test lets it go. A thread that stops with the GIL, or with a lock that is waited for with the
  * GIL, would hold up the test, too: such a point is armed with a time, after which the thread goes on
- * by itself, or is let go by a thread that comes to another point. In other builds a point is nothing.
+ * by itself, or is let go by a thread that comes to another point; or the thread does something there
+ * and goes on. In other builds a point is nothing.
  */
 #ifndef GMPX_HOOKS_H
 #define GMPX_HOOKS_H
 
 #include "atomics.h"
+#include <signal.h>
 
 enum {
     HOOK_STOP_M = 0,            /* an M is on midle and has not yet looked again */
@@ -17,9 +19,10 @@ enum {
     HOOK_READY_PUSHED = 3,      /* a goroutine is in an M's inbox, the M is not yet woken */
     HOOK_TIMERS_LOCKED = 4,     /* the lock of a heap is held, timers are about to fire */
     HOOK_FIRING = 5,            /* timers have left the heap and are on no queue */
-    HOOK_DEEP = 6,              /* M0 is about to sleep on the breaker */
-    HOOK_LOOKED = 7,            /* M0 has looked for a deadlock */
-    HOOKS = 8
+    HOOK_DEEP_BEGUN = 6,        /* signals go to the breaker, M0 has not yet looked at them once more */
+    HOOK_DEEP = 7,              /* M0 is about to sleep on the breaker */
+    HOOK_LOOKED = 8,            /* M0 has looked for a deadlock */
+    HOOKS = 9
 };
 
 #if GMPX_DEBUG && !defined(GM_TSAN_HARNESS) && !defined(_WIN32)
@@ -28,6 +31,7 @@ enum { HOOK_STEP_NS = 100000 };
 static gm_u32 gm_hooks[HOOKS];
 static gm_u32 gm_hook_steps[HOOKS];             /* how long a thread stands there; 0: for as long as it takes */
 static gm_u32 gm_hook_frees[HOOKS];             /* 1 + the point where the thread is that goes on; 0: none */
+static gm_u32 gm_hook_raises[HOOKS];            /* the signal that the thread raises; 0: none */
 static void gm_hook_point(int point) {
     struct timespec t = {0, HOOK_STEP_NS};
     unsigned n, steps, frees;
@@ -36,6 +40,10 @@ static void gm_hook_point(int point) {
         return;
     }
     frees = gm_load_u32_relaxed(&gm_hook_frees[point]);
+    if (gm_load_u32_relaxed(&gm_hook_raises[point]) != 0) {
+        raise((int)gm_load_u32_relaxed(&gm_hook_raises[point]));
+        return;
+    }
     if (frees != 0) {
         gm_store_u32_seqcst(&gm_hooks[frees - 1], HOOK_OFF);
         return;
@@ -45,17 +53,21 @@ static void gm_hook_point(int point) {
         nanosleep(&t, NULL);
     }
 }
-static int gm_hook_set(int point, unsigned state, unsigned ms, unsigned frees) {
+static int gm_hook_set(int point, unsigned state, unsigned ms, unsigned frees, unsigned raises) {
     gm_store_u32_relaxed(&gm_hook_steps[point], ms * (1000000 / HOOK_STEP_NS));
     gm_store_u32_relaxed(&gm_hook_frees[point], frees);
+    gm_store_u32_relaxed(&gm_hook_raises[point], raises);
     gm_store_u32_seqcst(&gm_hooks[point], state);
     return 1;
 }
 static unsigned gm_hook_get(int point) { return gm_load_u32_seqcst(&gm_hooks[point]); }
 #else
 #  define gm_hook_point(point) ((void)0)
-#  define gm_hook_set(point, state, ms, frees) ((void)(point), (void)(state), (void)(ms), (void)(frees), 0)
-#  define gm_hook_get(point) ((void)(point), 0u)
+static int gm_hook_set(int point, unsigned state, unsigned ms, unsigned frees, unsigned raises) {
+    (void)point, (void)state, (void)ms, (void)frees, (void)raises;
+    return 0;
+}
+static unsigned gm_hook_get(int point) { (void)point; return 0; }
 #endif
 
 #endif

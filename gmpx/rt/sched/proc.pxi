@@ -266,6 +266,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             m_deep_end(m)
         if g != NULL:
             return g
+        spin_end(m)                     # handlers and finalizers may run now, for long
         if why == WORK_HOUSEKEEP:
             find_housekeep(m)
         elif why == WORK_TIMERS:

@@ -28,7 +28,7 @@ PRELUDE = """
     import gmpx
     from gmpx import _core
 
-    PATIENCE = 30.0                     # before a child is called hung; no test waits for it
+    PATIENCE = 8.0                     # before a child is called hung; no test waits for it
 
     def until(condition):
         end = time.monotonic() + PATIENCE
