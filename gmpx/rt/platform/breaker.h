@@ -80,7 +80,8 @@ static void gm_break_forget(void) {
     }
 }
 
-static void gm_break_wake(void) {
+/* Out of line: a struct stat in the frame of each parked goroutine is too much. */
+__attribute__((noinline)) static void gm_break_wake(void) {
     if (gm_break_ours(gm_break_fd[1])) {        /* else its end has woken the sleeper */
         ssize_t r = write(gm_break_fd[1], "", 1);       /* full: it wakes anyway */
         (void)r;
