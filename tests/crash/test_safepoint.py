@@ -88,8 +88,8 @@ def test_signals_get_through(child, where):
     def interrupts():
         time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=interrupts).start()
     try:
+        threading.Thread(target=interrupts).start()     # it may come before the wait begins
         gmpx.Chan().recv()
     except KeyboardInterrupt:
         bye()
