@@ -137,11 +137,9 @@ def test_what_has_fired_while_all_were_busy_is_delivered_when_one_stands(child):
             begun.set()
             while not over: pass
         def burn_then_stand():
-            while not due.done(): pass
-            time.sleep(0.5)                 # sysmon has looked in vain for a while by now
+            end = time.monotonic() + 0.4    # sysmon looks in vain for a while
+            while time.monotonic() < end: pass
             fired.wait(20)
-        due = gmpx.go(gmpx.sleep, 0.2)
-        gmpx.sleep(0.01)
         gmpx.go(burn_then_stand), gmpx.go(burn)
         begun.wait(20)
         gmpx.after_func(0.05, fired.set)
