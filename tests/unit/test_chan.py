@@ -353,8 +353,10 @@ def test_timeout_0_takes_what_is_there(parked):
 def test_waiters_in_the_middle_of_the_queue_may_give_up(parked, until):
     c = Chan()
     patient = [gmpx.go(c.recv)]
+    parked(patient[-1])  # a thief may start one later than those spawned after it
     hasty = [gmpx.go(c.recv, 0.002) for _ in range(5)]
     patient.append(gmpx.go(c.recv))
+    parked(patient[-1])
     hasty += [gmpx.go(c.recv, 0.001) for _ in range(5)]
     patient.append(gmpx.go(c.recv))
     assert {type(g.exception()) for g in hasty} == {TimeoutError}
