@@ -64,6 +64,8 @@ include "rt/sync/scope.pxi"           # timeout, shield
 include "rt/sync/group.pxi"           # under Group
 include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
 include "rt/io/wait.pxi"              # wait_readable, wait_writable, notify_closing
+include "rt/io/socket.pxi"            # methods of sockets
+include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/g/spawn.pxi"              # go, spawn
 include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
 include "rt/life/signals.pxi"         # Ctrl-C

@@ -26,7 +26,7 @@
 
 #define GM_POLL_READ 1u
 #define GM_POLL_WRITE 2u
-#define GM_POLL_HUP 4u                  /* reported alone: the peer, or the descriptor, is done */
+#define GM_POLL_HUP 4u                  /* reported with others: the peer is done, or urgent data has come */
 #define GM_POLL_ONCE 8u
 #define GM_POLL_BROKEN UINT64_MAX
 #define GM_POLL_SIGNAL (UINT64_MAX - 1) /* the breaker's pipe (rt/platform/breaker.h) */

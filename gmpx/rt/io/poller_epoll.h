@@ -12,9 +12,9 @@ typedef struct epoll_event gm_pevent;
 GM_INLINE uint64_t gm_pevent_tag(gm_pevent *e) { return e->data.u64; }
 GM_INLINE uint32_t gm_pevent_bits(gm_pevent *e) {
     uint32_t bits = 0;
-    if (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= GM_POLL_READ;
+    if (e->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= GM_POLL_READ;
     if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) bits |= GM_POLL_WRITE;
-    if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= GM_POLL_HUP;
+    if (e->events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= GM_POLL_HUP;
     return bits;
 }
 
@@ -52,6 +52,7 @@ static int gm_poller_set(gm_poller *p, int fd, uint32_t want, uint64_t tag, int 
     uint32_t events = (want & GM_POLL_ONCE) ? EPOLLONESHOT : EPOLLET;
     int r;
     if (want & GM_POLL_READ) events |= EPOLLIN | EPOLLRDHUP;
+    if ((want & GM_POLL_READ) && !(want & GM_POLL_ONCE)) events |= EPOLLPRI;    /* a reader is to know */
     if (want & GM_POLL_WRITE) events |= EPOLLOUT;
     r = gm_poller_ctl(p, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, events, tag);
     if (r == (known ? ENOENT : EEXIST)) {
