@@ -536,6 +536,17 @@ cdef class TimerNode:
     cdef int deliver(self, gm_m* m, int64_t fired_at) except -1
 
 
+cdef class Readiness:
+    cdef gm_pd* pd              # constant
+    cdef object file            # constant: what was given as the descriptor
+    cdef uint32_t mode          # constant: PD_READ or PD_WRITE
+    cdef int looks(self) noexcept
+    cdef bint look(self) except -1
+    cdef int prepare(self, gm_m* m) except -1
+    cdef gm_m* arm(self, gm_m* m, gm_sudog* s) noexcept nogil
+    cdef void disarm(self, gm_m* owner, gm_sudog* s) noexcept nogil
+
+
 cdef class Timer:
     cdef TimerNode node
     cdef Chan chan

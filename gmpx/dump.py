@@ -52,13 +52,24 @@ def format_dump(only: Iterable[Goroutine[Any]] | None = None) -> str:
 
 
 def _describe(
-    entry: tuple[Goroutine[Any], str, str, float, int | None, int, list[tuple[CodeType, int]]],
+    entry: tuple[
+        Goroutine[Any],
+        str,
+        str,
+        float,
+        int | None,
+        int,
+        list[tuple[CodeType, int]],
+        tuple[int, str] | None,
+    ],
     cache: dict[tuple[CodeType, int], str],
     lines: list[str],
 ) -> None:
-    g, status, reason, waited, mid, locked, stack = entry
+    g, status, reason, waited, mid, locked, stack, awaited = entry
     state = status
-    if reason:
+    if awaited is not None:
+        state = f"{reason}, {_duration(waited)}, {awaited[1]} of {_descriptor(awaited[0])}"
+    elif reason:
         state = f"{reason}, {_duration(waited)}"
     if locked == g.id:
         state += ", locked to thread"
@@ -92,6 +103,34 @@ def _frame(at: tuple[CodeType, int], cache: dict[tuple[CodeType, int], str]) -> 
             text += f"    {source}\n"
         cache[at] = text
     return text
+
+
+def _descriptor(fd: int) -> str:
+    """The number, and what it is: a socket's peer, or what the system calls the file."""
+    try:
+        what = _socket(fd)
+    except OSError:
+        try:
+            what = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            return f"descriptor {fd}"
+    return f"descriptor {fd}, {what}"
+
+
+def _socket(fd: int) -> str:
+    from _socket import SO_ACCEPTCONN, SOL_SOCKET, socket
+
+    s = socket(fileno=fd)
+    try:
+        try:
+            what, name = "peer", s.getpeername()
+        except OSError:
+            listens = s.getsockopt(SOL_SOCKET, SO_ACCEPTCONN)
+            what, name = "listener" if listens else "socket", s.getsockname()
+    finally:
+        s.detach()  # it is not ours to close
+    where = "%s:%s" % name[:2] if isinstance(name, tuple) else str(name or "")
+    return f"{what} {where}".rstrip()
 
 
 def _duration(seconds: float) -> str:

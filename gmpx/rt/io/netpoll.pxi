@@ -65,6 +65,17 @@ cdef enum:
     PD_CHUNK = 256
     PD_CHUNKS = 65536                   # descriptors below 16,777,216
 
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define gm_pd_of_rq(q) ((struct __pyx_t_4gmpx_5_core_gm_pd *)((char *)(q) - \\
+        offsetof(struct __pyx_t_4gmpx_5_core_gm_pd, rq)))
+    #define gm_pd_of_wq(q) ((struct __pyx_t_4gmpx_5_core_gm_pd *)((char *)(q) - \\
+        offsetof(struct __pyx_t_4gmpx_5_core_gm_pd, wq)))
+    """
+    gm_pd* gm_pd_of_rq(gm_waitq*) nogil
+    gm_pd* gm_pd_of_wq(gm_waitq*) nogil
+
 cdef gm_ptr pd_chunks[PD_CHUNKS]        # gm_pd[PD_CHUNK] each
 
 
@@ -414,6 +425,19 @@ cdef int raise_errno(int e) except -1:
     errno = e
     PyErr_SetFromErrno(PyExc_OSError)
     return -1
+
+
+cdef gm_pd* pd_awaited_by(gm_park* pk, uint32_t* mode) noexcept nogil:
+    # What a goroutine in an IO wait waits for, for dumps; NULL: several, or it has just been woken.
+    cdef gm_waitq* q = pk.sudog.queue
+    cdef gm_pd* pd
+    if pk.why != WHY_IO or q == NULL:
+        return NULL
+    for mode[0] in range(PD_READ, PD_WRITE + 1):
+        pd = gm_pd_of_rq(q) if mode[0] == PD_READ else gm_pd_of_wq(q)
+        if pd_find(pd.fd) == pd:
+            return pd
+    return NULL
 
 
 cdef inline bint net_native(gm_m* m) noexcept:

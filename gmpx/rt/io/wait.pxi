@@ -121,6 +121,82 @@ def wait_writable(fd, timeout=None):
         raise TimeoutError(f"wait_writable: descriptor {n} timed out")
 
 
+@cython.final
+cdef class Readiness:
+    """A descriptor as a case of ``select``: made by ``gmpx.io.readable`` and ``gmpx.io.writable``."""
+
+    def __init__(self):
+        raise TypeError("gmpx.io.readable(fd) or writable(fd) makes a Readiness")
+
+    def __repr__(self):
+        mode = "readable" if self.mode == PD_READ else "writable"
+        return f"<gmpx.io.{mode} {self.file!r}>"
+
+    cdef int looks(self) noexcept:
+        # 1, 0, or -1: an error.
+        return gm_poll_one(self.pd.fd, self.mode == PD_WRITE, 0)
+
+    cdef bint look(self) except -1:
+        cdef int r = self.looks()
+        if r < 0:
+            raise_errno(errno)
+        return r > 0
+
+    cdef int prepare(self, gm_m* m) except -1:
+        cdef int r = 0 if gm_poller_is_open(&m.poller) else net_open(m)
+        if r != 0:
+            raise_errno(r)
+        return 0
+
+    cdef gm_m* arm(self, gm_m* m, gm_sudog* s) noexcept nogil:
+        # s has its park and word. The owner of the poller, or NULL: it cannot be watched.
+        cdef gm_m* owner
+        if net_arm(m, self.pd, self.mode, True) != 0:
+            return NULL
+        waitq_put(&self.pd.rq if self.mode == PD_READ else &self.pd.wq, s)
+        owner = self.pd.m
+        pd_unlock(self.pd)
+        net_count(m, owner)
+        return owner
+
+    cdef void disarm(self, gm_m* owner, gm_sudog* s) noexcept nogil:
+        gm_fetch_add_u32_relaxed(&owner.net_waiters, <uint32_t>-1)
+        pd_lock(self.pd)                    # always: see net_wait
+        waitq_remove(&self.pd.rq if self.mode == PD_READ else &self.pd.wq, s)
+        pd_unlock(self.pd)
+
+
+cdef Readiness readiness(object file, uint32_t mode):
+    cdef Readiness r = Readiness.__new__(Readiness)
+    r.pd = pd_of(fd_of(file))
+    if r.pd == NULL:
+        raise MemoryError()
+    r.file = file
+    r.mode = mode
+    return r
+
+
+def readable(fd):
+    """readable(fd)
+    A case for ``select``: ready when fd can be read from without blocking, is at its end or in error.
+
+    Args:
+        fd: an int, or an object with ``fileno()``; it is the value that select returns for the case.
+
+    May be used again, and by several goroutines. For the descriptor that fd has now.
+
+    Raises:
+        ValueError: negative. TypeError: no descriptor.
+    """
+    return readiness(fd, PD_READ)
+
+
+def writable(fd):
+    """writable(fd)
+    A case for ``select``: ready when fd takes data without blocking, or is in error; as readable."""
+    return readiness(fd, PD_WRITE)
+
+
 def notify_closing(fd):
     """notify_closing(fd)
     Says that a descriptor is about to be closed: who waits for it gets an OSError (EBADF).

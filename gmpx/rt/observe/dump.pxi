@@ -54,7 +54,7 @@ def _snapshot():
 --
 
     All live goroutines: (handle, status, reason, seconds waited, M's id, id of the goroutine that
-    has locked that M or 0, [(code, line) ...])."""
+    has locked that M or 0, [(code, line) ...], (descriptor, "read" or "write") or None)."""
     cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
     cdef Goroutine g
     cdef gm_park* pk
@@ -73,8 +73,17 @@ def _snapshot():
                 locked = pk.m.locked_g.goid
             if gm_load_u32_acquire(&g.g.status) == G_WAITING:
                 waited = <uint32_t>(<uint32_t>now - pk.since) * (1 << SINCE_SHIFT) * 1e-9
-        found.append((obj, g.status, g.wait_reason, waited, mid, locked, stack_of(&g.g, running)))
+        found.append((obj, g.status, g.wait_reason, waited, mid, locked, stack_of(&g.g, running),
+                      awaited_by(pk) if pk != NULL else None))
     return found
+
+
+cdef object awaited_by(gm_park* pk):
+    cdef uint32_t mode
+    cdef gm_pd* pd = pd_awaited_by(pk, &mode)
+    if pd == NULL:
+        return None
+    return pd.fd, "read" if mode == PD_READ else "write"
 
 
 cdef list stack_of(gm_g* g, dict running):

@@ -13,7 +13,8 @@
 #   E4  The sudogs lie on the C heap (a suspended greenlet's stack is copied away), and none is on
 #       a queue when they are freed. The cases live as long: the caller holds them.
 #
-# A goroutine is a case, too: ready when it is dead, its queue the joiners'.
+# A goroutine is a case, too: ready when it is dead, its queue the joiners'. And so is a Readiness, of a
+# descriptor; its queue is guarded by its gm_pd's lock, and lies beside it whose poller is waited for.
 
 cdef enum:
     CASE_NONE = 0               # never ready: Go's nil channel
@@ -21,6 +22,7 @@ cdef enum:
     CASE_SEND = 2
     CASE_JOIN = 3
     CASE_BAD = 4
+    CASE_IO = 5
 
 cdef enum:                      # select_pick
     PICK_NOTHING = -1
@@ -45,7 +47,9 @@ cdef inline int case_kind(PyObject* case, PyObject** obj) noexcept:
         return CASE_NONE if obj[0] == <PyObject*>None else CASE_BAD
     if case == <PyObject*>None:
         return CASE_NONE
-    return CASE_JOIN if t == <PyTypeObject*>Goroutine else CASE_BAD
+    if t == <PyTypeObject*>Goroutine:
+        return CASE_JOIN
+    return CASE_IO if t == <PyTypeObject*>Readiness else CASE_BAD
 
 
 cdef inline bint waitq_live(gm_waitq* q) noexcept nogil:
@@ -64,6 +68,8 @@ cdef inline bint case_ready(int kind, PyObject* obj) noexcept:
     cdef Chan c
     if kind == CASE_JOIN:
         return gm_load_u32_acquire(&G(obj).status) == G_DEAD        # L3
+    if kind == CASE_IO:
+        return (<Readiness>obj).looks() != 0                        # in error: select_do says so
     c = <Chan>obj
     if kind == CASE_RECV:
         return c.n > 0 or c.is_closed or waitq_live(&c.sendq)
@@ -97,8 +103,8 @@ cdef Py_ssize_t select_bad_case(PyObject* case, Py_ssize_t i) noexcept:
         if isinstance(found, Goroutine):
             e = RuntimeError(f"select case {i}: {found!r} cannot join itself")
         else:
-            e = TypeError(f"select case {i} must be a Chan, a tuple (Chan, value), a Goroutine or "
-                          f"None, not {found!r:.200}")
+            e = TypeError(f"select case {i} must be a Chan, a tuple (Chan, value), a Goroutine, a "
+                          f"Readiness or None, not {found!r:.200}")
     except Exception as inner:
         e = inner
     PyErr_SetNone_of(e)
@@ -155,11 +161,19 @@ cdef PyObject* select_do(gm_m* m, PyObject* case, Py_ssize_t i) except? NULL:
         except:
             decref(t)
             raise
+    elif kind == CASE_IO:
+        try:
+            done = (<Readiness>obj).look()
+        except:
+            decref(t)
+            raise
+        v = own((<Readiness>obj).file)
     else:
         v = obj
         incref(v)
         done = True
     if gm_unlikely(not done):
+        xdecref(v)
         decref(t)
         return NULL
     result_set(t, v, ok)
@@ -201,18 +215,22 @@ cdef extern from *:
 cdef PyObject* select_park "gm_select_park"(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n,
                                             int64_t deadline) except? NULL:
     # NULL without an exception: a case has become ready before the wait began.
-    cdef gm_sudog* s = <gm_sudog*>calloc(max(n, 1), sizeof(gm_sudog))
+    cdef gm_sudog* s = <gm_sudog*>calloc(max(n, 1), sizeof(gm_sudog) + sizeof(gm_m*))
     cdef Py_ssize_t i
     cdef PyObject* obj
     cdef PyObject* t = NULL
+    cdef int kind
     if s == NULL:
         raise MemoryError()
     try:
         t = result_new(index_for(n))        # E2
         PyObject_GC_UnTrack(t)              # nobody is to see it half built for as long as we park
         for i in range(n):
-            if case_kind(cases[i], &obj) == CASE_JOIN:
+            kind = case_kind(cases[i], &obj)
+            if kind == CASE_JOIN:
                 ext_of(G(obj))
+            elif kind == CASE_IO:
+                (<Readiness>obj).prepare(m)
         if select_pick(m, g, cases, n) != PICK_NOTHING:
             return NULL
         return select_wait(m, g, cases, n, deadline, s, t)
@@ -228,6 +246,7 @@ cdef PyObject* select_wait(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n, int
     cdef int r
     select_arm(g.park, cases, n, s)
     r = gopark(m, g, deadline)
+    select_disarm_io(cases, s, n)
     won = select_disarm(s, n)
     if gm_unlikely(won < 0):
         for i in range(n):
@@ -265,13 +284,46 @@ cdef void select_arm(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) n
             q = &(<Chan>obj).sendq
             s[i].elem = tuple_get(cases[i], 1)
             incref(s[i].elem)
-        else:
+        elif kind == CASE_JOIN:
             q = &ext_get(G(obj)).waiters
+        else:
+            continue
         waitq_put(q, &s[i])
     for i in range(n):
         s[i].ok = -1                        # E3
+    select_arm_io(pk, cases, n, s)
     if not live:
         pk.why = WHY_NO_CASES
+
+
+cdef void select_arm_io(gm_park* pk, PyObject** cases, Py_ssize_t n, gm_sudog* s) noexcept:
+    # Last: from here on an event may win.
+    cdef gm_m** owners = <gm_m**>(s + n)
+    cdef Py_ssize_t i
+    cdef PyObject* obj
+    cdef gm_gq won
+    for i in range(n):
+        if case_kind(cases[i], &obj) != CASE_IO:
+            continue
+        owners[i] = (<Readiness>obj).arm(pk.m, &s[i])
+        if owners[i] == NULL and park_win(pk, s[i].word):
+            s[i].ok = NET_READY             # it cannot be watched: whoever tries it will see why
+            pk.reason = WAKE_READY
+            won.head = won.tail = NULL
+            won.n = 0
+            gq_put(&won, pk.g)
+            net_ready(pk.m, &won)
+            return
+
+
+cdef void select_disarm_io(PyObject** cases, gm_sudog* s, Py_ssize_t n) noexcept:
+    cdef gm_m** owners = <gm_m**>(s + n)
+    cdef Py_ssize_t i
+    cdef PyObject* obj
+    for i in range(n):
+        if owners[i] != NULL:
+            case_kind(cases[i], &obj)
+            (<Readiness>obj).disarm(owners[i], &s[i])
 
 
 cdef Py_ssize_t select_disarm(gm_sudog* s, Py_ssize_t n) noexcept:
@@ -303,11 +355,15 @@ cdef PyObject* select_won(PyObject** cases, Py_ssize_t n, gm_sudog* s, PyObject*
     elif kind == CASE_JOIN:
         v = obj
         incref(v)
+    elif kind == CASE_IO:
+        v = own((<Readiness>obj).file)
     result_set(t, v, ok or kind != CASE_RECV)
     for i in range(n):
         xdecref(s[i].elem)                  # what was not sent
     if kind == CASE_SEND and not ok:
         raise ChannelClosed(f"send on closed channel {<object>obj!r}")
+    if kind == CASE_IO and s[won].ok == NET_CLOSED:
+        net_raise(NULL, NET_CLOSED, (<Readiness>obj).pd.fd)
     index = tuple_get(t, 0)
     tuple_set(t, 0, list_get(index, won) if n > SMALL_INTS else PyLong_FromSsize_t(won))
     if n > SMALL_INTS:
@@ -363,21 +419,22 @@ Waits until one of several operations can go on, and does that one alone.
 
 Args:
     cases: each a Chan (receive from it), a tuple (Chan, value) (send value to it), a Goroutine
-        (wait for its end) or None (never ready). A channel may stand in several cases. When
-        more than one is ready, each has the same chance.
+        (wait for its end), a Readiness (``gmpx.io.readable(fd)``, ``writable(fd)``: wait for a
+        descriptor) or None (never ready). A channel may stand in several cases. When more than one
+        is ready, each has the same chance.
     block: False: returns at once, also when none is ready.
     timeout: seconds; None waits for ever, 0 tries once.
 
 Returns:
-    (index of the case, value, ok). value: what was received, the Goroutine that has ended, or
-    None for a send. ok is False only for a receive on a closed and drained channel. With
+    (index of the case, value, ok). value: what was received, the Goroutine that has ended, what
+    is ready for I/O, or None for a send. ok is False only for a receive on a closed and drained channel. With
     block=False and none ready: (-1, None, False).
 
 Raises:
     TimeoutError: none became ready in time; nothing was sent or received.
     ChannelClosed: the chosen case sends on a closed channel.
     TypeError: a case is none of these. ValueError: block=False with a timeout.
-    RuntimeError: a case is the goroutine itself.
+    RuntimeError: a case is the goroutine itself. OSError: a case's descriptor is not open.
 
 Blocks the goroutine; on a foreign thread, the thread; for ever if no case is live. Go: the
 select statement.

@@ -1,0 +1,61 @@
+"""open_connection: a TCP connection to a name or an address."""
+
+import socket
+import time
+from typing import Any
+
+from gmpx._core import blocking
+from gmpx.io.sockets import Socket
+
+
+def open_connection(host: str, port: int | str, *, timeout: float | None = None) -> Socket:
+    """Connects to host by TCP, trying its addresses in their order.
+
+    Args:
+        host: a name or an address; names are looked up on a thread of ``gmpx.blocking``.
+        port: a number, or the name of a service.
+        timeout: seconds for all of it, the look-up excepted; None waits as long as the system does.
+
+    Returns:
+        A ``Socket`` with no time-out of its own, Nagle's delay switched off (TCP_NODELAY).
+
+    Raises:
+        OSError: of the last address that was tried. TimeoutError: no connection in time.
+        socket.gaierror: there is no such name.
+
+    Parks the goroutine; on a foreign thread, blocks the thread. Go: net.Dial.
+    """
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must not be negative or NaN: {timeout!r}")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    failed: OSError | None = None
+    for family, kind, proto, _, address in _addresses(host, port):
+        s = Socket(family, kind, proto)
+        try:
+            if deadline is not None:
+                s.settimeout(max(deadline - time.monotonic(), 1e-9))
+            s.connect(address)
+            s.settimeout(None)
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return s
+        except TimeoutError:
+            s.close()
+            raise TimeoutError(f"open_connection: {host}:{port} timed out") from None
+        except OSError as error:
+            s.close()
+            failed = error
+        except BaseException:
+            s.close()
+            raise
+    try:
+        raise failed or OSError(f"open_connection: {host}:{port} has no address")
+    finally:
+        failed = None  # no cycle through the traceback
+
+
+def _addresses(host: str, port: int | str) -> list[Any]:
+    kind = socket.SOCK_STREAM
+    try:
+        return socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return blocking(socket.getaddrinfo, host, port, 0, kind)

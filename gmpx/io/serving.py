@@ -1,0 +1,157 @@
+"""listen, and serve: a goroutine for each connection, and an end with grace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep
+from gmpx.arguments import limit_of
+from gmpx.context import Context
+from gmpx.io.sockets import Socket
+from gmpx.waiting import wait
+
+Handler: TypeAlias = Callable[[Socket, Any], object]
+
+#: The process or the system is short of something that ends of connections give back.
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SHORT_NAP_S = 0.005  # at first; twice as long each time in a row, as Go's http.Server
+SHORT_NAP_MOST_S = 1.0
+
+
+def listen(host: str = "", port: int = 0, **options: Any) -> Socket:
+    """Opens a TCP listener.
+
+    Args:
+        host: the address or name to listen on; "" for all of IPv4.
+        port: its port; 0 lets the system choose (``listener.getsockname()`` tells).
+        options: those of ``socket.create_server``: family, backlog, reuse_port, dualstack_ipv6. The
+            backlog is the system's greatest unless given.
+
+    Raises:
+        OSError: the address is in use, or not this machine's.
+    """
+    options.setdefault("backlog", socket.SOMAXCONN)
+    s = socket.create_server((host, port), **options)
+    return Socket(s.family, s.type, s.proto, s.detach())
+
+
+def serve(
+    handler: Handler,
+    listener: socket.socket | tuple[str, int],
+    *,
+    limit: int | None = None,
+    grace: float | None = None,
+    context: Context | None = None,
+) -> None:
+    """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
+
+    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener fails or is
+    closed. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
+    that have not are cancelled and waited for.
+
+    Args:
+        handler: its connection is a ``Socket``, which is closed when it returns. What it raises goes to
+            ``excepthook``, and the others go on; that the peer has gone (ConnectionResetError,
+            BrokenPipeError) is no news.
+        listener: a listening socket, or (host, port) to listen on. A socket stays open and the caller's.
+        limit: how many handlers may run at once; further clients wait in the system's queue, as they do
+            while the process has no descriptor left.
+        grace: seconds; None or 0 cancels handlers at once, ``math.inf`` waits for all of them.
+        context: ends the server, without an exception, when it ends.
+
+    Raises:
+        OSError: of the listener. ValueError: limit or grace is out of range.
+        Cancelled, KeyboardInterrupt ...: what has ended it.
+
+    Parks the goroutine; on a foreign thread, blocks the thread.
+    """
+    if grace is not None and not grace >= 0:
+        raise ValueError(f"grace must not be negative or NaN: {grace!r}")
+    server = _Server(handler, listener, limit_of(limit))
+    try:
+        if context is None:
+            server.accept_all()
+        else:
+            server.accept_until(context)
+    finally:
+        with shield():
+            server.close(grace or 0.0)
+
+
+class _Server:
+    def __init__(
+        self, handler: Handler, listener: socket.socket | tuple[str, int], limit: int | None
+    ) -> None:
+        self.handler = handler
+        self.room = None if limit is None else Semaphore(limit)
+        self.running: set[Goroutine[None]] = set()
+        if isinstance(listener, socket.socket):
+            # Its own object, so that accept parks whether sockets are patched or not.
+            fd = os.dup(listener.fileno())
+            self.listener = Socket(listener.family, listener.type, listener.proto, fd)
+            self.listener.settimeout(None)
+        else:
+            self.listener = listen(*listener)
+
+    def accept_all(self) -> None:
+        nap = SHORT_NAP_S
+        while True:
+            if self.room is not None:
+                self.room.acquire()
+            try:
+                conn, address = self.listener.accept()
+            except OSError as error:
+                if self.room is not None:
+                    self.room.release()
+                if error.errno not in SHORT:
+                    raise
+                sleep(nap)
+                nap = min(2 * nap, SHORT_NAP_MOST_S)
+                continue
+            nap = SHORT_NAP_S
+            self.start(conn, address)
+
+    def start(self, conn: Socket, address: Any) -> None:
+        g = go(self.run, conn, address)
+        self.running.add(g)
+        g.add_done_callback(partial(self.ended, conn))
+
+    def run(self, conn: Socket, address: Any) -> None:
+        try:
+            with conn:
+                self.handler(conn, address)
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+
+    def ended(self, conn: Socket, g: Goroutine[None]) -> None:
+        conn.close()  # of one that was cancelled before it began
+        self.running.discard(g)
+        if self.room is not None:
+            self.room.release()
+
+    def accept_until(self, context: Context) -> None:
+        acceptor = go(self.accept_all)
+        try:
+            select(context.done(), acceptor)
+        finally:
+            acceptor.cancel()
+            with shield():
+                acceptor.join()
+        error = acceptor.exception()
+        if isinstance(error, Exception):
+            raise error
+
+    def close(self, grace: float) -> None:
+        self.listener.close()
+        if self.running and grace > 0:
+            wait(list(self.running), timeout=None if grace == float("inf") else grace)
+        left = list(self.running)
+        for g in left:
+            g.cancel()
+        for g in left:
+            g.join()

@@ -1,0 +1,30 @@
+"""Socket: ``socket.socket`` with methods that park the goroutine."""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import TYPE_CHECKING, Any
+
+from gmpx._core import _socket_class, _socket_init, _socket_methods
+
+
+class Socket(_socket.socket):
+    """A ``socket.socket`` whose waits park the goroutine; on a foreign thread they block the thread.
+
+    Everything else is the standard library's: arguments, results, exceptions, time-outs. A wait that is
+    cut short, by cancel, ``gmpx.timeout`` or Ctrl-C, leaves the socket usable; of an interrupted
+    ``sendall`` a part may have been sent. Closing it wakes who waits, with an OSError (EBADF). ``accept``
+    returns another Socket. ``gmpx.patch.socket()`` gives the same methods to every socket of the program.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def accept(self) -> tuple[Socket, Any]: ...
+
+
+for _name, _method in _socket_methods().items():
+    setattr(Socket, _name, _method)
+Socket.__init__ = _socket_init()  # type: ignore[method-assign]
+_socket_class(Socket)
