@@ -79,7 +79,7 @@ def finish(command, rival="", cpu=None):
         process.kill()
         raise SystemExit(f"{Path(command[0]).name}: no end after {LIMIT_S} s") from None
     if process.returncode:
-        raise SystemExit(f"exit status {process.returncode}: {last_words(err)}")
+        raise SystemExit(last_words(err))
     return out
 
 
@@ -100,7 +100,7 @@ def serving(command, rival="", cpu=None):
             try:
                 yield process, int(line)
             except SystemExit as failure:
-                raise SystemExit(f"{failure}; the server's last words: {words()}") from None
+                raise SystemExit(f"{failure} (the server: {words()})") from None
             if process.poll() is not None:
                 raise SystemExit(f"the server ended with {process.returncode}: {words()}")
         finally:
