@@ -78,7 +78,7 @@ NET_CASES = [
             name, figure, (10_000,), (1_000,),
             tuple(rival for rival in SERVERS if rival not in ("floor", "threads")),
             absent=NO_FLOOR | {"threads": "10,000 threads are too many"},
-            unit=unit, turns=2, program="idle-memory", quick_rivals=("gmpx", "Go-1p", "gevent"),
+            unit=unit, turns=1, program="idle-memory", quick_rivals=("gmpx", "Go-1p", "gevent"),
         )
         for name, figure, unit in (
             ("idle-memory", "resident memory of one of N idle connections", "B"),
@@ -99,7 +99,7 @@ NET_CASES = [
     *(
         net_case(
             name, figure, (2_000,), (2_000,), WAITERS, absent=NO_FLOOR,
-            unit=unit, turns=2, program="waits-second", quick_rivals=("gmpx", "gevent"),
+            unit=unit, turns=1, program="waits-second", quick_rivals=("gmpx", "gevent"),
         )
         for name, figure, unit in (
             ("waits-second", "one of N waits of a second at once", "ns"),
