@@ -28,6 +28,10 @@ cdef extern from "pycompat.h" nogil:
     ctypedef struct gm_mu:
         pass
 
+cdef extern from "rt/io/poller.h" nogil:
+    ctypedef struct gm_poller:
+        pass
+
 cdef extern from "pythread.h" nogil:
     ctypedef void* PyThread_type_lock
 
@@ -103,6 +107,7 @@ cdef enum:                      # gm_park.why; the words are in rt/g/handle.pxi
     WHY_SHUTDOWN = 14
     WHY_BLOCKING = 15
     WHY_BUBBLE = 16
+    WHY_IO = 17
 
 cdef enum:
     SINCE_SHIFT = 20            # about a millisecond; the count wraps after 52 days
@@ -203,6 +208,15 @@ cdef struct gm_park:
     gm_scope* scopes            # timers.lock, the owner: innermost first
     gm_sudog sudog
     gm_timer timer
+
+cdef struct gm_pd:              # what is known of a descriptor: see rt/io/netpoll.pxi
+    gm_u32 lock                 # guards the rest
+    gm_u32 flags                # PD_*: set under the lock; a reader of its socket clears and sets PD_READ
+    uint32_t seq                # tag of its events: those that carry another are another file's
+    int32_t fd                  # constant
+    gm_m* m                     # in whose poller it is, or NULL
+    gm_waitq rq
+    gm_waitq wq
 
 cdef struct gm_g:
     gm_g* schedlink             # holder of the queue that the G is on
@@ -308,7 +322,14 @@ cdef struct gm_m:
     gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the owner
     gm_note note
     gm_u32 sleeps               # owner / sysmon: it sees to its own timers
-    bint deep                   # owner (M0): its next sleep is on the breaker
+    bint deep                   # owner (M0): its next sleep ends with a signal, for certain
+    gm_poller poller            # owner / sysmon, wakers: open from the first wait for a descriptor on
+    gm_u32 net_waiters          # who waits for what this poller watches / owner, sysmon
+    gm_u32 polling              # owner / sysmon: it sleeps in its poller
+    gm_i64 polled_at            # who has looked last: owner, sysmon
+    uint32_t io_ops             # owner: see H5 in rt/io/socket.pxi
+    uint64_t io_tick
+    char* scratch               # owner: what recv reads into
     gm_timers timers
     bint spinning               # owner
     bint blocked                # sched.lock: on midle

@@ -41,6 +41,7 @@ include "rt/sched/gqueue.pxi"         # global queue, inbox
 include "rt/g/gfree.pxi"              # dead Gs for reuse
 include "rt/sched/timers.pxi"         # deadlines
 include "rt/sched/park.pxi"           # gopark, goready, wait queues
+include "rt/io/netpoll.pxi"           # waiting for descriptors
 include "rt/sched/policy.pxi"          # whom to wake, what to steal
 include "rt/sched/proc.pxi"           # schedule, find_runnable, steal_work
 include "rt/sched/sleep.pxi"           # sleeping and waking Ms
@@ -62,6 +63,9 @@ include "rt/sync/cond.pxi"            # Cond, Event, Once
 include "rt/sync/scope.pxi"           # timeout, shield
 include "rt/sync/group.pxi"           # under Group
 include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
+include "rt/io/wait.pxi"              # wait_readable, wait_writable, notify_closing
+include "rt/io/socket.pxi"            # methods of sockets
+include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/g/spawn.pxi"              # go, spawn
 include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
 include "rt/life/signals.pxi"         # Ctrl-C

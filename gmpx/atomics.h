@@ -64,6 +64,10 @@ GM_MSVC_TYPE(ptr, void *, void *, _InterlockedExchangePointer,
 GM_MSVC_ADD(u32, uint32_t, long, _InterlockedExchangeAdd)
 GM_MSVC_ADD(u64, uint64_t, __int64, _InterlockedExchangeAdd64)
 GM_MSVC_ADD(i64, int64_t, __int64, _InterlockedExchangeAdd64)
+GM_INLINE uint32_t gm_fetch_or_u32_seqcst(gm_u32 *a, uint32_t x) {
+    return (uint32_t)_InterlockedOr(&a->v, (long)x); }
+GM_INLINE uint32_t gm_fetch_and_u32_seqcst(gm_u32 *a, uint32_t x) {
+    return (uint32_t)_InterlockedAnd(&a->v, (long)x); }
 GM_INLINE void gm_fence_seqcst(void) { gm_msvc_fence(); }
 
 #else
@@ -109,6 +113,10 @@ GM_C11_TYPE(ptr, void *)
 GM_C11_ADD(u32, uint32_t)
 GM_C11_ADD(u64, uint64_t)
 GM_C11_ADD(i64, int64_t)
+GM_INLINE uint32_t gm_fetch_or_u32_seqcst(gm_u32 *a, uint32_t x) {
+    return atomic_fetch_or_explicit(&a->v, x, memory_order_seq_cst); }
+GM_INLINE uint32_t gm_fetch_and_u32_seqcst(gm_u32 *a, uint32_t x) {
+    return atomic_fetch_and_explicit(&a->v, x, memory_order_seq_cst); }
 GM_INLINE void gm_fence_seqcst(void) { atomic_thread_fence(memory_order_seq_cst); }
 #endif
 

@@ -1,6 +1,9 @@
 """The public surface as a type checker sees it: checked, never run."""
 
+import socket
+
 import gmpx
+import gmpx.io
 from gmpx import Chan, Goroutine, context
 c: Chan[int] = Chan(1)
 c.send(1)
@@ -34,3 +37,10 @@ gmpx.dump()
 n: int = gmpx.blocking(len, "abc")
 n = gmpx.run_on_main(f, 1).__int__()
 with gmpx.lock_os_thread(): pass
+
+
+def waits_for_descriptors(s: socket.socket) -> None:
+    gmpx.io.wait_readable(s, timeout=1.5)
+    gmpx.io.wait_writable(s.fileno())
+    gmpx.io.notify_closing(s)
+    gmpx.io.wait_readable("0")  # type: ignore[arg-type]

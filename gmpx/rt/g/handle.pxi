@@ -22,6 +22,7 @@ cdef tuple WHY_NAMES = (
     "shutdown",
     "blocking call",
     "wait_all_parked",
+    "IO wait",
 )
 
 cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")

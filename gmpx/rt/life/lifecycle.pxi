@@ -262,6 +262,7 @@ cdef void fork_child() noexcept nogil:
     gm_barrier_init()
     if not breaker_armed:
         gm_break_forget()                           # else once signals no longer go there
+    net_forked()
     gm_store_ptr_release(&allm, m)
     if m != NULL:
         m.all_next = NULL

@@ -109,7 +109,7 @@ cdef void check_signals(gm_m* m) noexcept:
 # that finds nothing either, the next one is deep: on the breaker, to which CPython's C signal handler
 # writes (signal.set_wakeup_fd), whatever thread it runs on. With the descriptor set, and the GIL
 # held, M0 looks at the signals once more, then sleeps: one that came before is seen by that look,
-# one that comes later finds the descriptor (W6). What the program's own wake-up descriptor should
+# one that comes later finds the descriptor (W6). An M0 with a poller has that watch the descriptor. What the program's own wake-up descriptor should
 # have got goes on to it.
 
 cdef bint breaker_armed = False             # GIL: signals go to the breaker
@@ -129,7 +129,12 @@ cdef bint m_deep_begin(gm_m* m) noexcept:
             gm_break_user = -1
     except BaseException:
         return False                        # not the interpreter's main thread; or it goes down
-    m.deep = breaker_armed = True
+    breaker_armed = True
+    if gm_poller_is_open(&m.poller) and (
+            gm_poller_set(&m.poller, gm_break_fd[0], GM_POLL_READ, GM_POLL_SIGNAL, True) != 0):
+        breaker_disarm()
+        return False
+    m.deep = True
     return True
 
 

@@ -18,7 +18,8 @@
 #       nothing in its inbox, or is blocking()'s and idle;
 #   V4  the process has no other threads that might call Python (Linux: those of /proc/self/task;
 #       elsewhere unseen).
-#   V3  no Python signal handler but the default one of SIGINT is installed.
+#   V3  no Python signal handler but the default one of SIGINT is installed;
+#   V5  nobody waits for a descriptor.
 # All that could change this needs the GIL, which the look holds, or is an M that V1 sees awake.
 
 from libc.signal cimport SIGQUIT
@@ -168,6 +169,8 @@ cdef bint deadlock_look(gm_m* m) noexcept:
     # without a word to the runtime, so look again.
     if gm_load_u32_relaxed(&m.g_main.status) != G_WAITING and m.alone_park == NULL:
         return False
+    if anybody_awaits_io():
+        return False                        # an event will wake its M, which looks again
     if not runtime_asleep(m):
         return True
     if any_timer():
@@ -188,6 +191,15 @@ cdef bint any_timer() noexcept nogil:
     cdef gm_m* m = allm_first()
     while m != NULL:
         if timers_pending(&m.timers):
+            return True
+        m = m.all_next
+    return False
+
+
+cdef bint anybody_awaits_io() noexcept nogil:
+    cdef gm_m* m = allm_first()
+    while m != NULL:
+        if net_awaited(m):
             return True
         m = m.all_next
     return False

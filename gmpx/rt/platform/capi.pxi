@@ -17,6 +17,8 @@ cdef extern from "atomics.h" nogil:
     bint gm_cas_u32_seqcst(gm_u32*, uint32_t, uint32_t)
     uint32_t gm_fetch_add_u32_relaxed(gm_u32*, uint32_t)
     uint32_t gm_fetch_add_u32_seqcst(gm_u32*, uint32_t)
+    uint32_t gm_fetch_or_u32_seqcst(gm_u32*, uint32_t)
+    uint32_t gm_fetch_and_u32_seqcst(gm_u32*, uint32_t)
     uint64_t gm_load_u64_relaxed(gm_u64*)
     uint64_t gm_load_u64_acquire(gm_u64*)
     void gm_store_u64_relaxed(gm_u64*, uint64_t)
@@ -74,6 +76,26 @@ cdef extern from "rt/platform/barrier.h" nogil:
     int gm_barrier_init()
     void gm_barrier_light()
     void gm_barrier_heavy()
+
+cdef extern from "rt/io/poller.h" nogil:
+    uint32_t GM_POLL_READ
+    uint32_t GM_POLL_WRITE
+    uint32_t GM_POLL_HUP
+    uint32_t GM_POLL_ONCE
+    uint64_t GM_POLL_BROKEN
+    uint64_t GM_POLL_SIGNAL
+    ctypedef struct gm_pevent:
+        pass
+    bint gm_poller_is_open(gm_poller*)
+    int gm_poller_open(gm_poller*)
+    void gm_poller_close(gm_poller*)
+    int gm_poller_set(gm_poller*, int fd, uint32_t want, uint64_t tag, bint known)
+    void gm_poller_unset(gm_poller*, int fd)
+    bint gm_poller_lives(gm_poller*)
+    int gm_poller_wait(gm_poller*, gm_pevent*, int n, int64_t ns)
+    void gm_poller_break(gm_poller*)
+    uint64_t gm_pevent_tag(gm_pevent*)
+    uint32_t gm_pevent_bits(gm_pevent*)
 
 cdef extern from "pythread.h" nogil:
     ctypedef int PyLockStatus

@@ -2,10 +2,10 @@
 #
 # Invariants
 #   N1  state is NOTE_AWAKE while the M is awake or has been signalled; from note_clear to the
-#       signal it says what the M sleeps on: its semaphore, or the breaker (a descriptor).
-#   N2  Whoever moves the state to NOTE_AWAKE owes one post, to the semaphore or the breaker, unless
+#       signal it says what the M sleeps on: its semaphore, the breaker (a descriptor) or its poller.
+#   N2  Whoever moves the state to NOTE_AWAKE owes one post, to what it says, unless
 #       it is the sleeper itself, timing out. The sleeper takes every post of the semaphore
-#       before it clears again, so the count is 0 whenever the state is NOTE_ASLEEP. The breaker
+#       before it clears again, so the count is 0 whenever the state is NOTE_ASLEEP. The others
 #       may keep one: a sleep that ends too early looks again.
 #   N3  No wake-up is lost. Sleeper: note_clear (RMW), then looks for work, then sleeps.
 #       Waker: publishes work, then note_wakeup (RMW on the same word). Whichever RMW is second
@@ -35,6 +35,8 @@ cdef enum:
     NOTE_ASLEEP = 0             # may sleep on the semaphore
     NOTE_AWAKE = 1
     NOTE_POLLING = 2            # may sleep on the breaker
+    NOTE_NETPOLL = 3            # may sleep in its poller (rt/io/netpoll.pxi)
+
 from libc.stdio cimport fprintf, fflush, stderr
 
 
@@ -73,13 +75,13 @@ cdef inline void note_clear(gm_note* n, uint32_t on) noexcept nogil:
     gm_exchange_u32_seqcst(&n.state, on)
 
 
-cdef inline void note_wakeup(gm_note* n) noexcept nogil:
-    # Anyone, after publishing what the owner is to find (N3).
+cdef inline uint32_t note_wakeup(gm_note* n) noexcept nogil:
+    # Anyone, after publishing what the owner is to find (N3). Returns what the owner slept on; where
+    # that is not the semaphore the post is the caller's (wake_m).
     cdef uint32_t was = gm_exchange_u32_seqcst(&n.state, NOTE_AWAKE)
     if was == NOTE_ASLEEP:
         PyThread_release_lock(n.sem)            # N2
-    elif was == NOTE_POLLING:
-        gm_break_wake()
+    return was
 
 
 cdef inline void note_cancel(gm_note* n, uint32_t on) noexcept nogil:

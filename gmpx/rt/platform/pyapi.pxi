@@ -94,6 +94,9 @@ cdef extern from "Python.h":
     int Py_AddPendingCall(int (*)(void*) except -1, void*) noexcept
     void PyErr_SetString(PyObject*, const char*) noexcept
     PyObject* PyExc_TypeError
+    const char* PyUnicode_AsUTF8(PyObject*) except NULL
+    PyObject* PyExc_OSError
+    PyObject* PyErr_SetFromErrno(PyObject*) noexcept
     PyObject* Py_True
     Py_ssize_t PY_SSIZE_T_MAX
     PyObject* Py_False

@@ -194,6 +194,8 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
         check_signals(m)
     if gm_load_u32_relaxed(&sched.undelivered):
         timers_deliver(m)
+    if net_awaited(m):
+        net_poll(m, m, 0)
     if gm_load_u32_relaxed(&sched.npwait) != 0 or on_spare_p(m):
         hand_over_p(m)
         if m.p == NULL:
@@ -256,6 +258,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                 if m.deep:
                     m_deep_end(m)
                 return g
+            if net_awaited(m) and net_poll(m, m, 0) > 0:
+                continue                # what comes at once costs no hand-over of the GIL
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)

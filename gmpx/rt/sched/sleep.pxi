@@ -2,7 +2,8 @@
 #
 # Every sleep of an M has one form: m_sleep_begin; a look at all that could end it; then m_sleep, or
 # m_sleep_cancel. Every wake-up of a given M is wake_m, after what is to be found was published. What
-# the M sleeps on, its semaphore or the breaker's descriptor, is known in m_sleep alone. The loops
+# the M sleeps on, its semaphore, the breaker's descriptor or its poller, is known in m_sleep and
+# wake_m alone: from its first wait for a descriptor on an M always sleeps in its poller. The loops
 # around it: stop_m (nothing to run), await_p (no P), park_foreign, park_alone (m runs no others),
 # bubble_nap.
 #
@@ -28,6 +29,8 @@
 #   W5  stop, nextp, a P for an M that waits for one: written before wake_m, read after m_sleep_begin
 #       or under sched.lock.
 #   W6  A signal for the main thread: see m_deep in rt/life/signals.pxi.
+#   W7  An event of a descriptor. Its M sleeps in the poller that watches that, or looks there itself;
+#       while it does neither sysmon does: see rt/io/netpoll.pxi.
 
 cdef enum:
     LOOK_AFTER_NS = 100000000   # a sleep this long has M0 look for signals and for a deadlock
@@ -43,6 +46,9 @@ cdef extern from *:
 # ---- any M's sleep -------------------------------------------------------------------------
 
 cdef inline uint32_t sleeps_on(gm_m* m) noexcept nogil:
+    # Only m changes it, and not in its sleep.
+    if gm_poller_is_open(&m.poller):
+        return NOTE_NETPOLL
     return NOTE_POLLING if m.deep else NOTE_ASLEEP
 
 
@@ -64,13 +70,26 @@ cdef int m_sleep(gm_m* m, int64_t until) noexcept nogil:
         left = max(until - gm_nanotime(), 0)
     if m.deep:
         hook_point(HOOK_DEEP)
+    if gm_poller_is_open(&m.poller):
+        return net_sleep(m, left)
+    if m.deep:
         return note_poll(&m.note, left)
     return note_sleep(&m.note, left, hears_signals(m))
 
 
 cdef inline void wake_m(gm_m* m) noexcept nogil:
     # Anyone, after publishing what m is to find. m may have ended, and serve another thread.
-    note_wakeup(&m.note)
+    cdef uint32_t was = note_wakeup(&m.note)
+    if gm_unlikely(was > NOTE_AWAKE):
+        wake_polling(m, was)
+
+
+cdef void wake_polling(gm_m* m, uint32_t was) noexcept nogil:
+    # N2
+    if was == NOTE_POLLING:
+        gm_break_wake()
+    else:
+        gm_poller_break(&m.poller)
 
 
 cdef inline void m_dozes(gm_m* m) noexcept nogil:

@@ -4,6 +4,7 @@
 # is to look, and to wake Ms:
 #   - It fires the timers of Ms that do not see to theirs: Ms that stand in a call, or run for long
 #     without a tick; foreign threads; threads that have ended.
+#   - It looks into the pollers of Ms that have not for NET_LATE_NS (W7).
 #   - It finds the Ps whose fresh Gs lie there because their M stands, and a global queue that does
 #     not move, gives the verdict (rt/sched/policy.pxi) and has an M woken or started.
 # It is started when it is first wanted. While `watch` is 1 it looks every LOOK_NS. When QUIET_LOOKS in
@@ -104,6 +105,7 @@ cdef int64_t sysmon_look(int64_t now, bint* quiet) noexcept nogil:
     cdef bint stalled
     cdef bint soon = False
     late_timers(now)
+    late_pollers(now)
     stalled = judge(now, quiet, &soon)
     if stalled or gm_load_u32_relaxed(&sched.undelivered):
         # One at a time: it is on its way, or does not get the GIL; it takes all that it finds.
@@ -128,6 +130,8 @@ cdef int64_t first_timer() noexcept nogil:
         when = gm_load_i64_relaxed(&m.timers.next_when)
         if when != INT64_MAX and not gm_load_u32_relaxed(&m.sleeps):
             first = min(first, timer_late(m, when))
+        if net_awaited(m) and not gm_load_u32_relaxed(&m.polling):
+            first = min(first, gm_load_i64_relaxed(&m.polled_at) + NET_LATE_NS)
         m = m.all_next
     return first
 
@@ -140,6 +144,16 @@ cdef void late_timers(int64_t now) noexcept nogil:
         if when != INT64_MAX and not gm_load_u32_relaxed(&m.sleeps) and timer_late(m, when) <= now:
             while timers_batch(m, NULL, now):
                 pass
+        m = m.all_next
+
+
+cdef void late_pollers(int64_t now) noexcept nogil:
+    cdef gm_m* m = allm_first()
+    while m != NULL:
+        if net_awaited(m) and not gm_load_u32_relaxed(&m.polling) and (
+                gm_load_i64_relaxed(&m.polled_at) + NET_LATE_NS <= now
+                and not gm_load_u32_relaxed(&sched.frozen)):
+            net_poll(m, NULL, 0)
         m = m.all_next
 
 

@@ -1,0 +1,94 @@
+"""Makes blocking code park the goroutine instead of the thread.
+
+    import gmpx.patch
+    gmpx.patch.all()
+
+``requests``, ``urllib3``, ``http.client``, database drivers and servers that nobody rewrote then wait
+without holding a thread. It works at any time, also when everything has been imported and used: methods
+are set on ``socket.socket`` and the types of ``select`` in place, and built-in functions keep their
+objects, so who has done ``from time import sleep`` gets it, too. No class is exchanged for another.
+
+On foreign threads (``threading.Thread`` …) all of it behaves as without the patch. In goroutines of the
+main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
+shutdown end it, and time-outs are the standard library's.
+
+What is not patched yet: TLS once the connection stands, names (DNS), pipes, subprocesses, locks and queues of
+``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it elsewhere.
+"""
+
+from collections.abc import Callable, Iterable
+
+from gmpx.patch import clock, polling, registry, sockets
+
+__all__ = ["all", "is_patched", "report", "select", "socket", "time", "undo"]
+
+_GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
+    "socket": sockets.replacements,
+    "select": polling.replacements,
+    "time": clock.replacements,
+}
+
+
+def _group(name: str) -> str:
+    if name not in _GROUPS:
+        raise ValueError(f"no such group: {name!r}; there are {', '.join(_GROUPS)}")
+    return name
+
+
+def all(**groups: bool) -> None:
+    """Patches every group, but those that are given as False: ``all(select=False)``.
+
+    May be called again; what is patched stays so.
+
+    Raises:
+        ValueError: there is no such group.
+        RuntimeError: this interpreter's sockets are not as expected; nothing of that group is patched.
+    """
+    for name in groups:
+        _group(name)
+    for name, replacements in _GROUPS.items():
+        if groups.get(name, True):
+            registry.apply(name, replacements)
+
+
+def socket() -> None:
+    """Patches the methods of ``socket.socket``: recv, send, accept, connect and their like."""
+    registry.apply("socket", _GROUPS["socket"])
+
+
+def select() -> None:
+    """Patches ``select.select`` and the objects of poll, epoll and kqueue, and with them ``selectors``."""
+    registry.apply("select", _GROUPS["select"])
+
+
+def time() -> None:
+    """Patches ``time.sleep``."""
+    registry.apply("time", _GROUPS["time"])
+
+
+def undo(*groups: str) -> None:
+    """Takes the patch back: all of it, or these groups.
+
+    Goroutines that wait in patched calls go on waiting as they do.
+
+    Raises:
+        ValueError: there is no such group.
+    Warns:
+        RuntimeWarning: somebody else has replaced something since; that stays as it is.
+    """
+    registry.undo(reversed([_group(name) for name in groups] or list(_GROUPS)))
+
+
+def is_patched(name: str) -> bool:
+    """Tells whether a group ("socket"), or one function by its full name ("time.sleep"), is patched."""
+    applied = registry.applied()
+    return name in applied or any(name in titles for titles in applied.values())
+
+
+def report() -> str:
+    """What is patched now, as text: a line for each group."""
+    applied = registry.applied()
+    return "\n".join(
+        f"{name}: {', '.join(applied[name])}" if name in applied else f"{name}: not patched"
+        for name in _GROUPS
+    )

@@ -1,0 +1,421 @@
+# The netpoller: goroutines that wait for descriptors (netpoll.go, netpoll_epoll.go).
+#
+# Go has one poller for all; here a goroutine is bound to its M, so each M has a poller of its own, made at
+# its first wait, and events arrive on the thread that wants them (measured with 100 connections:
+# 167,000 echoes a second against 106,000 with a shared one, where each event goes through an inbox and a
+# futex). From then on the M sleeps in it, and other threads break that sleep (wake_m).
+#
+# A gm_pd (Go's pollDesc) holds what is known of a descriptor. They lie in chunks that are never freed.
+#
+# Two ways to watch:
+#   - a socket of ours, whose end we see (rt/io/socket.pxi): edge-triggered, registered at the first wait
+#     and left so. PD_READ and PD_WRITE remember an edge that nobody waited for.
+#   - any other descriptor: for one event at a time, armed anew at each wait (EPOLLONESHOT).
+#
+# Invariants
+#   F1  pd.lock guards the wait queues, seq, m and registration. Under it no other lock is taken, no Python
+#       code runs and nobody sleeps; epoll_ctl(2) is called.
+#   F2  No event is lost. Waiter: under pd.lock finds the flag clear, registers if need be (which reports
+#       what is ready), puts its sudog on the queue. Dispatch: under pd.lock sets the flag, then takes all
+#       waiters. Whichever comes second sees the other. A reader clears PD_READ before its system call,
+#       so an edge that comes after that call stays (tests/model/netpoll.pml).
+#   F3  An event carries pd.seq; what carries another is of a file that had the number before, and is
+#       dropped. net_fresh and net_close count seq up.
+#   F4  pd.m's poller is where the descriptor is registered, pd.m.net_waiters counts who waits for it. A
+#       waiter of another M takes the registration over if nobody else waits; else the event goes to
+#       its M by inbox.
+#   F5  Somebody looks into each poller that is waited for: its M asleep in it (m.polling), or in
+#       find_runnable and at every 61st tick; else sysmon, NET_LATE_NS after the last look. StoreLoad:
+#       a waiter counts itself in net_waiters, an M that wakes clears polling; then both pass the light
+#       barrier and read sysmon.until. sysmon stores until, passes the heavy one and reads those (W7).
+#   F6  A program may close our descriptors ("close all"): the poller's next call fails, and all who waited
+#       try again with a new one (net_lost).
+
+cdef extern from "errno.h" nogil:
+    int errno
+    int EAGAIN
+    int EBADF
+    int EINTR
+    int EINVAL
+    int EPERM
+    int EMFILE
+
+cdef enum:                              # gm_pd.flags
+    PD_READ = 1                         # GM_POLL_READ: may be readable
+    PD_WRITE = 2                        # GM_POLL_WRITE
+    PD_HUP = 4                          # GM_POLL_HUP: no read clears PD_READ any more
+    PD_SET_READ = 8                     # registered for it, edge-triggered
+    PD_SET_WRITE = 16
+    PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
+    PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
+    PD_MODES = 3
+    PD_SETS = 24
+
+cdef enum:                              # sudog.ok of a waiter that has been woken
+    NET_READY = 0
+    NET_CLOSED = 16
+    NET_LOST = 17                       # its poller is gone: to wait again
+
+cdef enum:                              # what net_wait returns beside WAKE_* and NET_CLOSED
+    NET_ERRNO = 1000                    # plus an errno
+
+cdef enum:
+    NET_EVENTS = 128                    # taken at once (16 to 1024: no difference)
+    NET_LATE_NS = 10000000              # Go's: sysmon looks into a poller after that
+    PD_CHUNK = 256
+    PD_CHUNKS = 65536                   # descriptors below 16,777,216
+
+cdef gm_ptr pd_chunks[PD_CHUNKS]        # gm_pd[PD_CHUNK] each
+
+
+# ---- pollDescs -----------------------------------------------------------------------------
+
+cdef inline gm_pd* pd_find(int fd) noexcept nogil:
+    # NULL: nobody has ever waited for such a number.
+    cdef gm_pd* chunk
+    if gm_unlikely(<unsigned int>fd >= <unsigned int>PD_CHUNK * PD_CHUNKS):
+        return NULL
+    chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[fd // PD_CHUNK])
+    return &chunk[fd % PD_CHUNK] if gm_likely(chunk != NULL) else NULL
+
+
+cdef gm_pd* pd_of(int fd) noexcept nogil:
+    # NULL: no memory, or the number is out of all bounds.
+    cdef gm_pd* pd = pd_find(fd)
+    cdef gm_pd* chunk
+    cdef int i
+    if gm_likely(pd != NULL) or <unsigned int>fd >= <unsigned int>PD_CHUNK * PD_CHUNKS:
+        return pd
+    chunk = <gm_pd*>calloc(PD_CHUNK, sizeof(gm_pd))
+    if chunk == NULL:
+        return NULL
+    for i in range(PD_CHUNK):
+        chunk[i].fd = fd - fd % PD_CHUNK + i
+    if not gm_cas_ptr_seqcst(&pd_chunks[fd // PD_CHUNK], NULL, chunk):
+        free(chunk)                     # another thread was faster
+    return pd_find(fd)
+
+
+cdef inline void pd_lock(gm_pd* pd) noexcept nogil:
+    cdef int n = 0
+    while gm_exchange_u32_seqcst(&pd.lock, 1) != 0:
+        n += 1
+        if n < 100:
+            gm_pause()
+        else:
+            gm_osyield()
+
+
+cdef inline void pd_unlock(gm_pd* pd) noexcept nogil:
+    gm_store_u32_release(&pd.lock, 0)
+
+
+cdef inline uint64_t pd_tag(gm_pd* pd) noexcept nogil:
+    return <uint64_t>pd.seq << 32 | <uint32_t>pd.fd
+
+
+cdef inline bint pd_idle(gm_pd* pd) noexcept nogil:
+    return pd.rq.first == NULL and pd.wq.first == NULL
+
+
+cdef inline uint32_t pd_awaited(gm_pd* pd) noexcept nogil:
+    # What its waiters wait for.
+    return (PD_READ if pd.rq.first != NULL else 0) | (PD_WRITE if pd.wq.first != NULL else 0)
+
+
+cdef void pd_take(gm_pd* pd, uint32_t bits, int outcome, gm_gq* due) noexcept nogil:
+    # pd.lock held: all who wait for one of bits are won and go to due.
+    cdef gm_sudog* s
+    cdef gm_waitq* q
+    cdef uint32_t mode
+    for mode in range(PD_READ, PD_WRITE + 1):
+        if not bits & mode:
+            continue
+        q = &pd.rq if mode == PD_READ else &pd.wq
+        while True:
+            s = waitq_get(q)
+            if s == NULL:
+                break
+            s.ok = outcome
+            s.park.reason = WAKE_READY
+            gq_put(due, s.park.g)
+
+
+cdef void net_ready(gm_m* m, gm_gq* due) noexcept nogil:
+    # m: the calling M, or NULL. No pd.lock held.
+    cdef gm_g* g
+    while due.head != NULL:
+        g = gq_get(due)
+        if m != NULL and g.park.m == m and not schedules(m):
+            gm_store_u32_relaxed(&g.status, G_RUNNABLE)
+            inbox_push(&m.inbox, g)             # where park_foreign looks
+        else:
+            goready(m, g, False)
+
+
+cdef void net_renew(int fd, int outcome) noexcept nogil:
+    # The number is, or will be, another file's (F3).
+    cdef gm_pd* pd = pd_find(fd)
+    cdef gm_gq due
+    if pd == NULL:
+        return
+    due.head = due.tail = NULL
+    due.n = 0
+    pd_lock(pd)
+    pd.seq += 1
+    gm_store_u32_seqcst(&pd.flags, 0)
+    pd.m = NULL
+    pd_take(pd, PD_MODES, outcome, &due)
+    pd_unlock(pd)
+    net_ready(current_m(), &due)
+
+
+cdef inline void net_fresh(int fd) noexcept nogil:
+    # A new socket has the number; who waits, be it for another socket object of the same file, tries.
+    net_renew(fd, NET_READY)
+
+
+# ---- pollers -------------------------------------------------------------------------------
+
+cdef inline bint net_awaited(gm_m* m) noexcept nogil:
+    # A hint: whether somebody waits for an event of m's poller.
+    return gm_load_u32_relaxed(&m.net_waiters) != 0
+
+
+cdef inline void sysmon_net(gm_m* m) noexcept nogil:
+    # m is awake and its poller is waited for (F5).
+    gm_barrier_light()
+    if gm_unlikely(gm_load_i64_relaxed(&m.polled_at) + NET_LATE_NS
+                   < gm_load_i64_relaxed(&sysmon.until)):
+        sysmon_wake()
+
+
+cdef int net_open(gm_m* m) noexcept nogil:
+    # m itself. 0, or an errno.
+    cdef int r = gm_poller_open(&m.poller)
+    gm_store_i64_relaxed(&m.polled_at, gm_nanotime())
+    return r
+
+
+cdef void net_lost(gm_m* m, gm_m* me) noexcept nogil:
+    # F6. m's poller is gone; me: the calling M.
+    cdef gm_pd* chunk
+    cdef gm_pd* pd
+    cdef gm_gq due
+    cdef int i, k
+    due.head = due.tail = NULL
+    due.n = 0
+    if m == me:
+        gm_poller_close(&m.poller)
+    for i in range(PD_CHUNKS):
+        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
+        if chunk == NULL:
+            continue
+        for k in range(PD_CHUNK):
+            pd = &chunk[k]
+            pd_lock(pd)
+            if pd.m == m:
+                pd.seq += 1
+                gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK)
+                pd.m = NULL
+                pd_take(pd, PD_MODES, NET_LOST, &due)
+            pd_unlock(pd)
+    net_ready(me, &due)
+    if m == me:
+        net_open(m)                     # if there is none to be had the next wait says so
+
+
+cdef void net_forked() noexcept nogil:
+    # In a fork's child: the pollers are the parent's (they are shared open files, so nothing is taken
+    # out of them), as are all who wait. allm is still the parent's.
+    cdef gm_m* m = allm_first()
+    cdef gm_pd* chunk
+    cdef int i, k
+    while m != NULL:
+        gm_poller_close(&m.poller)
+        gm_store_u32_relaxed(&m.net_waiters, 0)
+        gm_store_u32_relaxed(&m.polling, 0)
+        m = m.all_next
+    for i in range(PD_CHUNKS):
+        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
+        if chunk == NULL:
+            continue
+        for k in range(PD_CHUNK):
+            gm_store_u32_relaxed(&chunk[k].lock, 0)     # a thread of the parent may have held it
+            gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK)
+            chunk[k].seq += 1
+            chunk[k].m = NULL
+            memset(&chunk[k].rq, 0, sizeof(gm_waitq))
+            memset(&chunk[k].wq, 0, sizeof(gm_waitq))
+
+
+cdef extern from *:
+    """
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    /* Out of line: its events would lie in the frame that each parked goroutine keeps. */
+    static GM_NOINLINE int gm_net_poll(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_m *, int64_t);
+    """
+
+
+cdef int net_poll "gm_net_poll"(gm_m* owner, gm_m* m, int64_t ns) noexcept nogil:
+    # Looks into owner's poller and readies who waits for what has happened. m: the calling M, NULL for
+    # sysmon. Waits, if m is owner, up to ns (< 0: for ever). How many events came; -1: a signal.
+    cdef gm_pevent e[NET_EVENTS]
+    cdef gm_gq due
+    cdef int i
+    cdef int n = gm_poller_wait(&owner.poller, e, NET_EVENTS, ns)
+    gm_store_i64_relaxed(&owner.polled_at, gm_nanotime_coarse())
+    if gm_unlikely(n < 0):
+        if n == -EINTR:
+            return -1
+        if owner == m:
+            net_lost(m, m)
+        return 1
+    due.head = due.tail = NULL
+    due.n = 0
+    for i in range(n):
+        if gm_likely(gm_pevent_tag(&e[i]) < GM_POLL_SIGNAL):
+            net_event(gm_pevent_tag(&e[i]), gm_pevent_bits(&e[i]), &due)
+    net_ready(m, &due)
+    return n
+
+
+cdef void net_event(uint64_t tag, uint32_t bits, gm_gq* due) noexcept nogil:
+    cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
+    pd_lock(pd)
+    if gm_likely(pd.seq == <uint32_t>(tag >> 32)):      # F3
+        if gm_load_u32_relaxed(&pd.flags) & PD_SETS:
+            gm_fetch_or_u32_seqcst(&pd.flags, bits)
+            pd_take(pd, bits, NET_READY, due)
+        else:
+            pd_take(pd, bits, NET_READY, due)
+            # One-shot: the other direction is to be armed again; if that fails they are told to try.
+            if not pd_idle(pd) and gm_poller_set(&pd.m.poller, pd.fd, GM_POLL_ONCE | pd_awaited(pd),
+                                                 pd_tag(pd), True) != 0:
+                pd_take(pd, PD_MODES, NET_READY, due)
+    pd_unlock(pd)
+
+
+cdef int net_sleep(gm_m* m, int64_t ns) noexcept nogil:
+    # m_sleep's in the poller, after note_clear(NOTE_NETPOLL); returns what m_sleep does.
+    cdef int n
+    gm_store_u32_relaxed(&m.polling, 1)
+    n = net_poll(m, m, ns if ns < 0 else min(ns, LONGEST_SLEEP_NS))
+    gm_store_u32_relaxed(&m.polling, 0)
+    note_cancel(&m.note, NOTE_NETPOLL)
+    if net_awaited(m):
+        sysmon_net(m)
+    return 1 if n > 0 else n
+
+
+# ---- waiting -------------------------------------------------------------------------------
+
+cdef int pd_watch(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
+    # pd.lock held: sees to it that an event of mode will be reported, to pd.m. 0, or an errno.
+    cdef uint32_t sets = gm_load_u32_relaxed(&pd.flags) & PD_SETS
+    cdef bint known = pd.m == m
+    cdef uint32_t want
+    cdef int r
+    if pd.m != m and (pd.m == NULL or pd_idle(pd) or pd.m.kind == M_DEAD):      # F4
+        if pd.m != NULL:
+            gm_poller_unset(&pd.m.poller, pd.fd)
+        pd.m = m
+    elif not once and sets & (mode << PD_SET_SHIFT):
+        return 0
+    want = mode | pd_awaited(pd) | (sets >> PD_SET_SHIFT)
+    if once and sets == 0:
+        r = gm_poller_set(&pd.m.poller, pd.fd, want | GM_POLL_ONCE, pd_tag(pd), known)
+    else:
+        r = gm_poller_set(&pd.m.poller, pd.fd, want, pd_tag(pd), known)
+        if r == 0:
+            gm_fetch_or_u32_seqcst(&pd.flags, want << PD_SET_SHIFT)
+    if r != 0 and pd_idle(pd):
+        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_SETS)
+        pd.m = NULL
+    return r
+
+
+cdef int net_arm(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
+    # Locks pd and watches it. 0: locked, the caller puts its sudog on the queue. -1: not locked, it is
+    # ready (never if once). Else not locked, an errno.
+    cdef gm_m* owner
+    cdef int r
+    cdef int tries
+    for tries in range(3):
+        if gm_unlikely(not gm_poller_is_open(&m.poller)):
+            r = net_open(m)
+            if r != 0:
+                return r
+        pd_lock(pd)
+        if not once and gm_load_u32_relaxed(&pd.flags) & mode:
+            pd_unlock(pd)
+            return -1
+        owner = pd.m if pd.m != NULL else m
+        r = pd_watch(m, pd, mode, once)
+        if gm_likely(r == 0):
+            return 0
+        pd_unlock(pd)
+        if (r != EBADF and r != EINVAL) or (gm_poller_lives(&owner.poller) and
+                                            gm_poller_lives(&m.poller)):
+            return r
+        net_lost(owner if not gm_poller_lives(&owner.poller) else m, m)     # F6
+    return r
+
+
+cdef inline void net_count(gm_m* m, gm_m* owner) noexcept nogil:
+    # m's goroutine is about to wait for owner's poller (F5).
+    if gm_fetch_add_u32_seqcst(&owner.net_waiters, 1) == 0 or owner != m:
+        sysmon_net(owner)
+
+
+cdef int net_wait(gm_m* m, gm_g* g, gm_pd* pd, uint32_t mode, bint once,
+                  int64_t deadline) noexcept:
+    # Parks g until pd may be readable (PD_READ) or writable (PD_WRITE). once: not one of our sockets.
+    # Returns WAKE_*, NET_CLOSED, NET_ERRNO + errno, or -1 with an exception set (gopark).
+    cdef gm_waitq* q = &pd.rq if mode == PD_READ else &pd.wq
+    cdef gm_m* owner
+    cdef gm_sudog* s
+    cdef int r
+    while True:
+        r = net_arm(m, pd, mode, once)
+        if r != 0:
+            return WAKE_READY if r < 0 else NET_ERRNO + r
+        s = sudog_arm(g, q, WHY_IO)
+        owner = pd.m
+        pd_unlock(pd)
+        net_count(m, owner)
+        r = gopark(m, g, deadline)
+        gm_fetch_add_u32_relaxed(&owner.net_waiters, <uint32_t>-1)
+        if gm_unlikely(r != WAKE_READY):
+            break
+        if gm_likely(s.ok != NET_LOST):
+            return s.ok                 # NET_READY is WAKE_READY
+    # Under the lock: who has just dropped s from the queue may still be reading it.
+    pd_lock(pd)
+    waitq_remove(q, s)
+    pd_unlock(pd)
+    return r
+
+
+cdef int net_raise(gm_m* m, int r, int fd) except -1:
+    # Raises what a wait for fd has ended with.
+    if r == WAKE_TIMEOUT:
+        raise TimeoutError("timed out")
+    if r == NET_CLOSED:
+        raise OSError(EBADF, f"descriptor {fd} was closed while a goroutine waited for it")
+    if r >= NET_ERRNO:
+        raise_errno(r - NET_ERRNO)
+    return park_raise(m, r, "IO wait")
+
+
+cdef int raise_errno(int e) except -1:
+    global errno
+    errno = e
+    PyErr_SetFromErrno(PyExc_OSError)
+    return -1
+
+
+cdef inline bint net_native(gm_m* m) noexcept:
+    # Whether a wait of the calling thread blocks the thread: it runs no goroutine of ours that could park.
+    return m == NULL or m.kind == M_FOREIGN or m.curg == NULL or bubble_on

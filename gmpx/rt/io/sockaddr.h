@@ -1,0 +1,104 @@
+/* System calls on sockets, and the addresses that the commonest families have, as CPython's socket module
+ * shows them.
+ */
+#ifndef GMPX_SOCKADDR_H
+#define GMPX_SOCKADDR_H
+
+#include <Python.h>
+#include <errno.h>
+
+/* The head of CPython's PySocketSockObject, unchanged from 3.10 to 3.15 (probed: rt/io/socket.pxi). */
+#if defined(_WIN32)
+#  include <winsock2.h>
+#  include <ws2tcpip.h>
+typedef SOCKET gm_socket_t;
+#else
+typedef int gm_socket_t;
+#endif
+typedef struct {
+    PyObject_HEAD
+    gm_socket_t fd;
+    int family;
+    int type;
+    int proto;
+    PyObject *(*errorhandler)(void);
+    int64_t timeout;                    /* nanoseconds; 0: non-blocking, < 0: for ever */
+} gm_sock;
+
+#if !defined(_WIN32)
+#  include <arpa/inet.h>
+#  include <fcntl.h>
+#  include <netinet/in.h>
+#  include <poll.h>
+#  include <sys/socket.h>
+#  include <unistd.h>
+
+#  ifndef MSG_ERRQUEUE
+#    define MSG_ERRQUEUE 0
+#  endif
+
+/* A new descriptor that no child inherits, or -1. */
+static int gm_accept(int fd, struct sockaddr_storage *a, socklen_t *n) {
+    *n = sizeof *a;
+#  if defined(__linux__)
+    return accept4(fd, (struct sockaddr *)a, n, SOCK_CLOEXEC);
+#  else
+    int c = accept(fd, (struct sockaddr *)a, n);
+    if (c >= 0) {
+        fcntl(c, F_SETFD, FD_CLOEXEC);
+        fcntl(c, F_SETFL, fcntl(c, F_GETFL) & ~O_NONBLOCK);     /* there it is inherited */
+    }
+    return c;
+#  endif
+}
+
+static int gm_set_nonblock(int fd) {
+    /* 1: it was not set; 0: it was; -1: an error */
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -1;
+    if (flags & O_NONBLOCK) return 0;
+    return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : 1;
+}
+
+static void gm_set_block(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+static int gm_so_error(int fd) {
+    int e = 0;
+    socklen_t n = sizeof e;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0 ? errno : e;
+}
+
+/* Whether close(2) may wait for the peer. */
+static int gm_lingers(int fd) {
+    struct linger l = {0, 0};
+    socklen_t n = sizeof l;
+    return getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &n) == 0 && l.l_onoff && l.l_linger > 0;
+}
+
+static int gm_writable_now(int fd) {
+    struct pollfd p = {fd, POLLOUT, 0};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* (host, port), or with flow and scope; NULL without an exception for another family. */
+static PyObject *gm_address(struct sockaddr_storage *a, socklen_t n) {
+    char text[INET6_ADDRSTRLEN];
+    (void)n;
+    if (a->ss_family == AF_INET) {
+        struct sockaddr_in *in = (struct sockaddr_in *)a;
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+        return Py_BuildValue("si", text, (int)ntohs(in->sin_port));
+    }
+    if (a->ss_family == AF_INET6) {
+        struct sockaddr_in6 *in = (struct sockaddr_in6 *)a;
+        inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof text);
+        return Py_BuildValue("siII", text, (int)ntohs(in->sin6_port),
+                             (unsigned)ntohl(in->sin6_flowinfo), (unsigned)in->sin6_scope_id);
+    }
+    return NULL;
+}
+#endif
+#endif

@@ -1,0 +1,865 @@
+# The methods of sockets: recv, send, accept, connect and so on, which park the goroutine.
+#
+# gmpx.io.Socket has them, and gmpx.patch.socket() sets them on socket.socket itself, in place: sockets
+# that live, subclasses and whoever has imported the class get them too. Where the calling thread runs no
+# goroutine that could park (net_native) each calls the method that it stands for.
+#
+# recv, recv_into, send, sendall and accept are direct system calls with the GIL kept: CPython gives it up
+# at each, and gets it back after 5 ms where another thread computes (a send and a recv beside one: 6.7 us
+# against 28 to 2,309). Beyond BIG bytes it is given up, for the others' sake.
+#
+# Invariants
+#   H1  The open file is left as it is: MSG_DONTWAIT makes a call non-blocking, so that other threads,
+#       children and C libraries still block on it. connect sets O_NONBLOCK for as long as it lasts, accept
+#       for good (PD_NONBLOCK says that it was us); settimeout undoes that.
+#   H2  One attempt comes before any wait, unless PD_READ says that it would be in vain: a read that
+#       returned less than it asked for has emptied a TCP socket's buffer, so it leaves PD_READ clear. Not if
+#       the peer has closed (PD_HUP: no edge follows) or urgent data has come (reported as PD_HUP, too).
+#   H3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
+#       object with the same descriptor and a time-out of 0. The socket's own time-out is left alone, for
+#       other goroutines and threads use it meanwhile.
+#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes.
+#   H5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
+#       before the call, so that no data is lost if that raises.
+
+cdef extern from "rt/io/sockaddr.h" nogil:
+    ctypedef struct gm_sock:
+        int fd
+        int family
+        int type
+        int proto
+        int64_t timeout
+    ctypedef struct gm_sockaddr "struct sockaddr_storage":
+        pass
+    ctypedef unsigned int socklen_t
+    int gm_accept(int, gm_sockaddr*, socklen_t*)
+    int gm_set_nonblock(int)
+    void gm_set_block(int)
+    int gm_so_error(int)
+    bint gm_lingers(int)
+    bint gm_writable_now(int)
+    Py_ssize_t c_recv "recv"(int, void*, size_t, int)
+    Py_ssize_t c_send "send"(int, const void*, size_t, int)
+    int c_close "close"(int)
+    int MSG_DONTWAIT
+    int MSG_WAITALL
+    int MSG_PEEK
+    int MSG_ERRQUEUE
+    int AF_INET
+    int AF_INET6
+    int SOCK_STREAM
+    int IPPROTO_TCP
+    int EINPROGRESS
+    int ECONNABORTED
+    int ECONNRESET
+    int EWOULDBLOCK
+    int ETIMEDOUT
+
+cdef extern from "rt/io/sockaddr.h":
+    PyObject* gm_address(gm_sockaddr*, socklen_t) noexcept
+
+cdef extern from "Python.h":
+    ctypedef struct Py_buffer:
+        void* buf
+        Py_ssize_t len
+    int PyObject_GetBuffer(PyObject*, Py_buffer*, int) except -1
+    void PyBuffer_Release(Py_buffer*)
+    int PyBUF_SIMPLE
+    int PyBUF_WRITABLE
+    PyObject* bytes_new "PyBytes_FromStringAndSize"(const char*, Py_ssize_t) except NULL
+    char* bytes_data "PyBytes_AS_STRING"(PyObject*) noexcept
+    bint PyBytes_CheckExact(PyObject*) noexcept
+    Py_ssize_t bytes_len "PyBytes_GET_SIZE"(PyObject*) noexcept
+    int _PyBytes_Resize(PyObject**, Py_ssize_t) except -1
+    Py_ssize_t PyNumber_AsSsize_t(PyObject*, PyObject*) except? -1
+    long PyLong_AsLong(PyObject*) except? -1
+    bint PyErr_ExceptionMatches(PyObject*) noexcept
+    PyObject* PyExc_OverflowError
+    PyObject* PyExc_BlockingIOError
+
+cdef enum:
+    SCRATCH_BYTES = 65536               # H4; a larger recv reads into its own bytes object
+    BIG_BYTES = 262144                  # more is moved without the GIL (64 KiB: 19 us with it)
+    IO_TURN = 16                        # H5
+    UNIX_RETRY_NS = 1000000             # a Unix listener's full queue sends no event
+
+cdef object raw_socket = None           # _socket.socket
+cdef object py_socket = None            # socket.socket
+cdef object io_socket = None            # gmpx.io.Socket
+cdef object default_timeout = None      # _socket.getdefaulttimeout
+cdef dict plain = {}                    # name -> what socket.socket had; borrowed below
+cdef object twin_spare = None
+cdef Py_ssize_t raw_size = 0
+
+
+cdef inline gm_m* io_m() noexcept:
+    # The M whose goroutine is to park, or NULL: the thread is to block.
+    cdef gm_m* m = gm_tls_m
+    if gm_unlikely(m == NULL):
+        m = io_m_new()
+    return NULL if net_native(m) else m
+
+
+cdef gm_m* io_m_new() noexcept:
+    # A thread that gmpx does not know: the main thread runs the main goroutine from here on.
+    if PyThread_get_thread_ident() != main_ident or sys_finalizing():
+        return NULL
+    try:
+        return getm()
+    except BaseException as e:
+        unraisable(e)
+        return NULL
+
+
+cdef inline int io_turn(gm_m* m) except -1:
+    m.io_ops += 1
+    if gm_unlikely(m.io_ops % IO_TURN == 0):
+        return io_yield(m)
+    return 0
+
+
+cdef int io_yield(gm_m* m) except -1:
+    cdef uint64_t tick
+    if m.keeps_off:
+        return 0
+    tick = gm_load_u64_relaxed(&m.p.sched_tick)
+    if tick != m.io_tick:               # others have run since
+        m.io_tick = tick
+        return 0
+    if net_awaited(m):
+        net_poll(m, m, 0)
+    yield_now(m, m.curg)
+    m.io_tick = gm_load_u64_relaxed(&m.p.sched_tick)
+    return 0
+
+
+cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_t* deadline) except -1:
+    # Parks until fd may be ready. deadline: 0 before the first wait.
+    cdef int r
+    if deadline[0] == 0:
+        deadline[0] = clock_now() + s.timeout if s.timeout > 0 else NO_DEADLINE
+    r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if gm_unlikely(r != WAKE_READY):
+        return net_raise(m, r, fd)
+    if gm_unlikely(s.fd != fd):
+        raise OSError(EBADF, f"descriptor {fd} was closed while a goroutine waited for it")
+    return 0
+
+
+cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
+    cdef gm_pd* pd
+    if gm_unlikely(s.fd < 0):
+        raise_errno(EBADF)
+        return NULL
+    pd = pd_of(s.fd)
+    if gm_unlikely(pd == NULL):
+        raise MemoryError()
+    return pd
+
+
+# ---- recv ----------------------------------------------------------------------------------
+
+cdef inline bint empties(gm_sock* s) noexcept nogil:
+    # H2: whether a short read says that nothing is left. (A Unix socket's may end at ancillary data.)
+    return s.type == SOCK_STREAM and (s.family == AF_INET or s.family == AF_INET6) and (
+        s.proto == 0 or s.proto == IPPROTO_TCP)
+
+
+cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int flags) except -1:
+    cdef int fd = s.fd
+    cdef gm_pd* pd = sock_pd(s)
+    cdef int64_t deadline = 0
+    cdef Py_ssize_t n
+    cdef Py_ssize_t got = 0
+    cdef uint32_t f
+    cdef int e
+    cdef PyThreadState* ts
+    io_turn(m)
+    while True:
+        f = gm_load_u32_relaxed(&pd.flags)
+        if (f & (PD_SET_READ | PD_READ)) == PD_SET_READ and flags == 0 and s.timeout != 0 and size > 0:
+            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2
+        if f & PD_SET_READ:
+            gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # F2
+        if gm_likely(size <= BIG_BYTES):
+            n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
+            e = errno
+        else:
+            ts = PyEval_SaveThread()
+            n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
+            e = errno
+            PyEval_RestoreThread(ts)
+        if n >= 0:
+            if f & PD_SET_READ and (n == size or n == 0 or flags or not empties(s)
+                                    or gm_load_u32_relaxed(&pd.flags) & PD_HUP):
+                gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+            got += n
+            if gm_likely(not flags & MSG_WAITALL) or n == 0 or n == size or s.timeout >= 0 or (
+                    flags & MSG_PEEK):
+                return got
+            buf += n
+            size -= n
+        elif e == EAGAIN or e == EWOULDBLOCK:
+            if s.timeout == 0 or flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+                return got if got > 0 else raise_errno(e)
+            if not f & PD_SET_READ:
+                gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)  # an error's, from PD_SET_WRITE
+            sock_wait(m, s, fd, pd, PD_READ, &deadline)
+        elif e == EINTR:
+            if PyErr_CheckSignals() < 0:
+                return -1
+        else:
+            gm_fetch_or_u32_seqcst(&pd.flags, f & PD_SET_READ and PD_READ)
+            return got if got > 0 else raise_errno(e)
+
+
+cdef char* scratch_of(gm_m* m) except NULL:
+    if m.scratch == NULL:
+        m.scratch = <char*>malloc(SCRATCH_BYTES)
+        if m.scratch == NULL:
+            raise MemoryError()
+    return m.scratch
+
+
+cdef int flags_arg(PyObject* arg) except? -1:
+    cdef long n = PyLong_AsLong(arg)
+    if n != <int>n:
+        raise OverflowError("signed integer is greater than maximum")
+    return <int>n
+
+
+cdef PyObject* sock_recv(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    cdef Py_ssize_t size, n
+    cdef int flags = 0
+    cdef PyObject* b
+    if gm_unlikely(m == NULL):
+        return call_plain("recv", self, args, nargs, NULL)
+    if gm_unlikely(nargs < 1 or nargs > 2):
+        raise TypeError(f"recv() takes 1 or 2 arguments ({nargs} given)")
+    size = PyNumber_AsSsize_t(args[0], PyExc_OverflowError)
+    if nargs == 2:
+        flags = flags_arg(args[1])
+    if gm_unlikely(size < 0):
+        raise ValueError("negative buffersize in recv")
+    if gm_likely(size <= SCRATCH_BYTES):
+        n = sock_read(m, <gm_sock*>self, scratch_of(m), size, flags)
+        return bytes_new(m.scratch, n)
+    b = bytes_new(NULL, size)
+    try:
+        n = sock_read(m, <gm_sock*>self, bytes_data(b), size, flags)
+    except:
+        decref(b)
+        raise
+    if n != size:
+        _PyBytes_Resize(&b, n)
+    return b
+
+
+cdef int buffer_args(str what, PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
+                     PyObject** out) except -1:
+    # (buffer, nbytes=0, flags=0), each by position or by name: out[0..2], NULL if not given.
+    cdef Py_ssize_t i
+    cdef Py_ssize_t at
+    out[0] = out[1] = out[2] = NULL
+    if nargs > 3:
+        raise TypeError(f"{what}() takes at most 3 arguments ({nargs} given)")
+    for i in range(nargs):
+        out[i] = args[i]
+    for i in range(tuple_size(kwnames) if kwnames != NULL else 0):
+        name = <object>tuple_get(kwnames, i)
+        if name not in ("buffer", "nbytes", "flags"):
+            raise TypeError(f"{what}() got an unexpected keyword argument {name!r}")
+        at = 0 if name == "buffer" else 1 if name == "nbytes" else 2
+        if out[at] != NULL:
+            raise TypeError(f"{what}() got multiple values for argument {name!r}")
+        out[at] = args[nargs + i]
+    if out[0] == NULL:
+        raise TypeError(f"{what}() missing required argument 'buffer' (pos 1)")
+    return 0
+
+
+cdef PyObject* sock_recv_into(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                              PyObject* kwnames) except NULL:
+    cdef gm_m* m = io_m()
+    cdef PyObject* given[3]
+    cdef Py_buffer b
+    cdef Py_ssize_t size = 0
+    cdef Py_ssize_t n
+    cdef int flags = 0
+    if gm_unlikely(m == NULL):
+        return call_plain("recv_into", self, args, nargs, kwnames)
+    buffer_args("recv_into", args, nargs, kwnames, given)
+    if given[1] != NULL:
+        size = PyNumber_AsSsize_t(given[1], PyExc_OverflowError)
+        if size < 0:
+            raise ValueError("negative buffersize in recv_into")
+    if given[2] != NULL:
+        flags = flags_arg(given[2])
+    PyObject_GetBuffer(given[0], &b, PyBUF_WRITABLE)
+    try:
+        if size == 0:
+            size = b.len
+        elif size > b.len:
+            raise ValueError("buffer too small for requested bytes")
+        n = sock_read(m, <gm_sock*>self, <char*>b.buf, size, flags) if size > 0 else 0
+    finally:
+        PyBuffer_Release(&b)
+    return PyLong_FromSsize_t(n)
+
+
+# ---- send ----------------------------------------------------------------------------------
+
+cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size, int flags,
+                           int64_t* deadline) except -1:
+    cdef int fd = s.fd
+    cdef gm_pd* pd = sock_pd(s)
+    cdef Py_ssize_t n
+    cdef int e
+    cdef PyThreadState* ts
+    while True:
+        if gm_likely(size <= BIG_BYTES):
+            n = c_send(fd, buf, size, flags | MSG_DONTWAIT)
+            e = errno
+        else:
+            ts = PyEval_SaveThread()
+            n = c_send(fd, buf, size, flags | MSG_DONTWAIT)
+            e = errno
+            PyEval_RestoreThread(ts)
+        if gm_likely(n >= 0):
+            return n
+        if e == EAGAIN or e == EWOULDBLOCK:
+            if s.timeout == 0 or flags & MSG_DONTWAIT:
+                return raise_errno(e)
+            sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
+        elif e == EINTR:
+            if PyErr_CheckSignals() < 0:
+                return -1
+        else:
+            return raise_errno(e)
+
+
+cdef int sock_blocked(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode,
+                      int64_t* deadline) except -1:
+    # A call has said EAGAIN. If an edge is remembered it may be older than that: the caller tries again,
+    # and what comes after this clearing stays (F2).
+    if gm_fetch_and_u32_seqcst(&pd.flags, ~mode) & mode:
+        return 0
+    return sock_wait(m, s, fd, pd, mode, deadline)
+
+
+cdef PyObject* sock_send(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    cdef int64_t deadline = 0
+    cdef Py_buffer b
+    cdef Py_ssize_t n
+    cdef int flags = 0
+    if gm_unlikely(m == NULL):
+        return call_plain("send", self, args, nargs, NULL)
+    if gm_unlikely(nargs < 1 or nargs > 2):
+        raise TypeError(f"send() takes 1 or 2 arguments ({nargs} given)")
+    if nargs == 2:
+        flags = flags_arg(args[1])
+    io_turn(m)
+    if gm_likely(PyBytes_CheckExact(args[0])):
+        return PyLong_FromSsize_t(sock_write(m, <gm_sock*>self, bytes_data(args[0]),
+                                             bytes_len(args[0]), flags, &deadline))
+    PyObject_GetBuffer(args[0], &b, PyBUF_SIMPLE)
+    try:
+        n = sock_write(m, <gm_sock*>self, <char*>b.buf, b.len, flags, &deadline)
+    finally:
+        PyBuffer_Release(&b)
+    return PyLong_FromSsize_t(n)
+
+
+cdef int write_all(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size, int flags) except -1:
+    cdef int64_t deadline = 0           # for all of it, as CPython's
+    cdef Py_ssize_t n
+    io_turn(m)
+    while True:
+        n = sock_write(m, s, buf, size, flags, &deadline)
+        buf += n
+        size -= n
+        if gm_likely(size <= 0):
+            return 0
+
+
+cdef PyObject* sock_sendall(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    cdef Py_buffer b
+    cdef int flags = 0
+    if gm_unlikely(m == NULL):
+        return call_plain("sendall", self, args, nargs, NULL)
+    if gm_unlikely(nargs < 1 or nargs > 2):
+        raise TypeError(f"sendall() takes 1 or 2 arguments ({nargs} given)")
+    if nargs == 2:
+        flags = flags_arg(args[1])
+    if gm_likely(PyBytes_CheckExact(args[0])):
+        write_all(m, <gm_sock*>self, bytes_data(args[0]), bytes_len(args[0]), flags)
+    else:
+        PyObject_GetBuffer(args[0], &b, PyBUF_SIMPLE)
+        try:
+            write_all(m, <gm_sock*>self, <char*>b.buf, b.len, flags)
+        finally:
+            PyBuffer_Release(&b)
+    return own(None)
+
+
+# ---- accept --------------------------------------------------------------------------------
+
+cdef int listener_nonblock(gm_sock* s, gm_pd* pd) except -1:
+    # H1
+    cdef int r
+    if not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK:
+        r = gm_set_nonblock(s.fd)
+        if r < 0:
+            raise_errno(errno)
+        if r > 0:
+            gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)
+    return 0
+
+
+cdef int accept_blocked(gm_m* m, gm_sock* s, int fd, gm_pd* pd, int64_t* deadline) except -1:
+    # Nobody is there. m NULL: the thread waits, on a listener that accept has made non-blocking.
+    if s.timeout == 0:
+        raise_errno(EAGAIN)
+    if m != NULL:
+        return sock_blocked(m, s, fd, pd, PD_READ, deadline)
+    if deadline[0] == 0:
+        deadline[0] = gm_nanotime() + s.timeout if s.timeout > 0 else NO_DEADLINE
+    if not native_wait(fd, PD_READ, deadline[0]):
+        raise TimeoutError("timed out")
+    return 0
+
+
+cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except -1:
+    cdef int fd = s.fd
+    cdef gm_pd* pd = sock_pd(s)
+    cdef int64_t deadline = 0
+    cdef int c, e
+    if m != NULL:
+        io_turn(m)
+    listener_nonblock(s, pd)
+    while True:
+        c = gm_accept(fd, addr, n)
+        if c >= 0:
+            net_fresh(c)
+            return c
+        e = errno
+        if e == EAGAIN or e == EWOULDBLOCK:
+            accept_blocked(m, s, fd, pd, &deadline)
+        elif e == EINTR:
+            if PyErr_CheckSignals() < 0:
+                return -1
+        elif e != ECONNABORTED:         # that client has gone: the next
+            raise_errno(e)
+
+
+cdef object sock_take_other(gm_m* m, gm_sock* s):
+    # As sock_take, in a family whose addresses CPython's own method makes: (descriptor, address).
+    cdef int fd = s.fd
+    cdef gm_pd* pd = sock_pd(s)
+    cdef int64_t deadline = 0
+    if m != NULL:
+        io_turn(m)
+    listener_nonblock(s, pd)
+    while True:
+        twin = twin_of(s)
+        try:
+            return plain["_accept"](twin)
+        except BlockingIOError:
+            pass
+        finally:
+            twin_done(twin)
+        accept_blocked(m, s, fd, pd, &deadline)
+
+
+cdef object address_of(gm_sockaddr* addr, socklen_t n):
+    cdef PyObject* r = gm_address(addr, n)
+    if r == NULL:
+        if PyErr_Occurred() == NULL:
+            raise OSError("accept: an address of another family")
+        raise MemoryError()
+    return take_ref(r)
+
+
+cdef PyObject* sock_accept_fd(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    # _accept: (descriptor, address)
+    cdef gm_sockaddr addr
+    cdef socklen_t n
+    cdef gm_m* m = io_m()
+    cdef gm_sock* s = <gm_sock*>self
+    cdef gm_pd* pd = pd_find(s.fd) if s.fd >= 0 else NULL
+    cdef int c
+    if nargs > 0 or s.fd < 0 or (m == NULL and (
+            pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK)):
+        return call_plain("_accept", self, args, nargs, NULL)
+    if s.family != AF_INET and s.family != AF_INET6:
+        return own(sock_take_other(m, s))
+    c = sock_take(m, s, &addr, &n)
+    try:
+        return own((c, address_of(&addr, n)))
+    except:
+        c_close(c)
+        raise
+
+
+cdef PyObject* sock_accept(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_sock* s = <gm_sock*>self
+    cdef PyObject* pair = sock_accept_fd(self, args, nargs)
+    cdef int c = <object>tuple_get(pair, 0)
+    cdef object new
+    try:
+        cls = io_socket if io_socket is not None and isinstance(<object>self, io_socket) else py_socket
+        new = cls.__new__(cls)
+        raw_socket.__init__(new, s.family, s.type, s.proto, c)
+    except:
+        c_close(c)
+        decref(pair)
+        raise
+    new._io_refs = 0
+    new._closed = False
+    net_fresh(c)
+    if default_timeout() is None and s.timeout > 0:
+        new.setblocking(True)           # where an accepted socket inherits O_NONBLOCK
+    result = (new, <object>tuple_get(pair, 1))
+    decref(pair)
+    return own(result)
+
+
+# ---- connect -------------------------------------------------------------------------------
+
+cdef int sock_connected(gm_m* m, PyObject* self, PyObject* address) except -1:
+    # 0, or an errno.
+    cdef gm_sock* s = <gm_sock*>self
+    cdef gm_pd* pd = sock_pd(s)
+    cdef int fd = s.fd
+    cdef int64_t deadline = 0
+    cdef int e
+    cdef bint ours = s.timeout < 0 and gm_set_nonblock(fd) > 0      # H1
+    try:
+        while True:
+            e = connect_begin(s, address)
+            if e != EAGAIN:
+                break
+            # a Unix listener's queue is full, and no event will tell
+            if s.timeout > 0 and deadline == 0:
+                deadline = clock_now() + s.timeout
+            if deadline > 0 and clock_now() >= deadline:
+                raise TimeoutError("timed out")
+            nap_until(m, clock_now() + UNIX_RETRY_NS)
+            if s.fd != fd:
+                return EBADF
+        if e != EINPROGRESS:
+            return e
+        net_unready(pd)
+        if not gm_writable_now(fd):
+            sock_wait(m, s, fd, pd, PD_WRITE, &deadline)
+        return gm_so_error(fd)
+    finally:
+        if ours and s.fd == fd:
+            gm_set_block(fd)
+
+
+cdef void net_unready(gm_pd* pd) noexcept nogil:
+    # The socket is being connected: what was seen of it before that is over.
+    pd_lock(pd)
+    gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK)
+    pd_unlock(pd)
+
+
+cdef int nap_until(gm_m* m, int64_t deadline) except -1:
+    cdef int r
+    park_arm(m.curg.park, WHY_IO)
+    r = gopark(m, m.curg, deadline)
+    if r != WAKE_TIMEOUT:
+        return park_raise(m, r, "connect")
+    return 0
+
+
+cdef int connect_begin(gm_sock* s, PyObject* address) except -1:
+    cdef object twin = twin_of(s)
+    try:
+        return (<object>plain["connect_ex"])(twin, <object>address)
+    finally:
+        twin_done(twin)
+
+
+cdef PyObject* sock_connect(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    cdef int e
+    if m == NULL or nargs != 1 or (<gm_sock*>self).timeout == 0:
+        return call_plain("connect", self, args, nargs, NULL)
+    e = sock_connected(m, self, args[0])
+    if e != 0:
+        raise_errno(e)
+    return own(None)
+
+
+cdef PyObject* sock_connect_ex(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    cdef int e
+    if m == NULL or nargs != 1 or (<gm_sock*>self).timeout == 0:
+        return call_plain("connect_ex", self, args, nargs, NULL)
+    try:
+        e = sock_connected(m, self, args[0])
+    except TimeoutError:
+        e = EWOULDBLOCK
+    return PyLong_FromSsize_t(e)
+
+
+# ---- a twin (H3) ---------------------------------------------------------------------------
+
+cdef object twin_of(gm_sock* s):
+    global twin_spare
+    cdef object twin = twin_spare
+    cdef gm_sock* t
+    twin_spare = None
+    if twin is None:
+        twin = raw_socket.__new__(raw_socket)
+    t = <gm_sock*><PyObject*>twin
+    memcpy(<char*>t + sizeof(PyObject), <char*>s + sizeof(PyObject), raw_size - sizeof(PyObject))
+    t.timeout = 0
+    return twin
+
+
+cdef void twin_done(object twin) noexcept:
+    global twin_spare
+    (<gm_sock*><PyObject*>twin).fd = -1         # it closes nothing
+    twin_spare = twin
+
+
+cdef PyObject* call_plain(str name, PyObject* self, PyObject** args, Py_ssize_t nargs,
+                          PyObject* kwnames) except NULL:
+    return call_method(<PyObject*>plain[name], self, args, nargs, kwnames)
+
+
+cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObject* self,
+                          PyObject** args, Py_ssize_t nargs, PyObject* kwnames) except NULL:
+    # The original method, again and again until it need not wait. flags_at: where its flags stand among
+    # its arguments.
+    cdef gm_sock* s = <gm_sock*>self
+    cdef gm_pd* pd = sock_pd(s)
+    cdef int fd = s.fd
+    cdef int64_t deadline = 0
+    cdef list given = [<object>args[i] for i in range(nargs)]
+    cdef dict named = {<object>tuple_get(kwnames, i): <object>args[nargs + i]
+                       for i in range(tuple_size(kwnames) if kwnames != NULL else 0)}
+    cdef object method = plain[name]
+    cdef int flags = 0
+    cdef object result
+    if s.timeout == 0:
+        return own(method(<object>self, *given, **named))
+    io_turn(m)
+    if "flags" in named:
+        flags = flags_arg(<PyObject*>(<object>named["flags"]))
+        named["flags"] = flags | MSG_DONTWAIT
+    elif len(given) > flags_at:
+        flags = flags_arg(<PyObject*>(<object>given[flags_at]))
+        given[flags_at] = flags | MSG_DONTWAIT
+    elif named:
+        named["flags"] = MSG_DONTWAIT
+    else:
+        if len(given) < flags_at:           # the one between: a size, or ancillary data
+            given.append(() if name == "sendmsg" else 0)
+        given.append(MSG_DONTWAIT)
+    while True:
+        twin = twin_of(s)
+        try:
+            return own(method(twin, *given, **named))
+        except BlockingIOError:
+            if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+                raise
+        finally:
+            twin_done(twin)
+        sock_blocked(m, s, fd, pd, mode, &deadline)
+
+
+cdef PyObject* sock_recvfrom(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    if m == NULL or nargs == 0:
+        return call_plain("recvfrom", self, args, nargs, NULL)
+    return sock_other(m, "recvfrom", PD_READ, 1, self, args, nargs, NULL)
+
+
+cdef PyObject* sock_recvfrom_into(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                                  PyObject* kwnames) except NULL:
+    cdef gm_m* m = io_m()
+    if m == NULL or nargs == 0:
+        return call_plain("recvfrom_into", self, args, nargs, kwnames)
+    return sock_other(m, "recvfrom_into", PD_READ, 2, self, args, nargs, kwnames)
+
+
+cdef PyObject* sock_recvmsg(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    if m == NULL or nargs == 0:
+        return call_plain("recvmsg", self, args, nargs, NULL)
+    return sock_other(m, "recvmsg", PD_READ, 2, self, args, nargs, NULL)
+
+
+cdef PyObject* sock_recvmsg_into(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    if m == NULL or nargs == 0:
+        return call_plain("recvmsg_into", self, args, nargs, NULL)
+    return sock_other(m, "recvmsg_into", PD_READ, 2, self, args, nargs, NULL)
+
+
+cdef PyObject* sock_sendmsg(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef gm_m* m = io_m()
+    if m == NULL or nargs == 0:
+        return call_plain("sendmsg", self, args, nargs, NULL)
+    return sock_other(m, "sendmsg", PD_WRITE, 2, self, args, nargs, NULL)
+
+
+cdef PyObject* sock_sendto(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    # (data, address) or (data, flags, address)
+    cdef gm_m* m = io_m()
+    cdef PyObject* three[3]
+    cdef object none = 0
+    if m == NULL or nargs < 2 or nargs > 3:
+        return call_plain("sendto", self, args, nargs, NULL)
+    three[0] = args[0]
+    three[1] = args[1] if nargs == 3 else <PyObject*>none
+    three[2] = args[nargs - 1]
+    return sock_other(m, "sendto", PD_WRITE, 1, self, three, 3, NULL)
+
+
+# ---- birth and end -------------------------------------------------------------------------
+
+cdef PyObject* sock_init(PyObject* self, PyObject** args, Py_ssize_t nargs,
+                         PyObject* kwnames) except NULL:
+    # __init__
+    cdef PyObject* r = call_plain("__init__", self, args, nargs, kwnames)
+    if (<gm_sock*>self).fd >= 0:
+        net_fresh((<gm_sock*>self).fd)
+    return r
+
+
+cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    # _real_close. With the GIL kept, unless close(2) may take its time.
+    cdef gm_sock* s = <gm_sock*>self
+    cdef int fd = s.fd
+    if fd < 0:
+        return own(None)
+    net_renew(fd, NET_CLOSED)
+    if nargs > 0 or gm_lingers(fd):
+        return call_plain("_real_close", self, args, nargs, NULL)
+    s.fd = -1
+    if c_close(fd) < 0 and errno != ECONNRESET:
+        raise_errno(errno)
+    return own(None)
+
+
+cdef PyObject* sock_settimeout(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    return sock_own_flag(call_plain("settimeout", self, args, nargs, NULL), <gm_sock*>self)
+
+
+cdef PyObject* sock_setblocking(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    return sock_own_flag(call_plain("setblocking", self, args, nargs, NULL), <gm_sock*>self)
+
+
+cdef inline PyObject* sock_own_flag(PyObject* r, gm_sock* s) noexcept:
+    # O_NONBLOCK is the socket's own again (H1).
+    cdef gm_pd* pd = pd_find(s.fd) if s.fd >= 0 else NULL
+    if pd != NULL:
+        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_NONBLOCK)
+    return r
+
+
+# ---- the table -----------------------------------------------------------------------------
+
+cdef struct sock_def:
+    const char* name
+    void* function
+    int flags
+
+cdef enum:
+    SOCK_DEFS = 17
+
+cdef PyMethodDef sock_defs[SOCK_DEFS]
+
+
+cdef int sock_add(dict found, int i, str name, void* f, int flags) except -1:
+    cdef PyMethodDef* d = &sock_defs[i]
+    cdef PyObject* method
+    d.ml_name = PyUnicode_AsUTF8(<PyObject*>name)       # the literal lives as long as the module
+    d.ml_meth = <PyCFunction>f
+    d.ml_flags = METH_FASTCALL | flags
+    d.ml_doc = NULL
+    plain[name] = getattr(py_socket, name)
+    method = PyDescr_NewMethod(<PyTypeObject*><PyObject*>py_socket, d)
+    found[name] = take_ref(method)
+    return 0
+
+
+cdef dict socket_table = None
+
+
+def _socket_methods():
+    """_socket_methods()
+--
+
+    {name: method descriptor} of the methods that park, for socket.socket and its subclasses.
+
+    Raises:
+        RuntimeError: this interpreter's socket objects are not laid out as expected."""
+    global raw_socket, py_socket, default_timeout, raw_size, socket_table
+    cdef dict found = {}
+    if socket_table is not None:
+        return dict(socket_table)
+    import _socket
+    import socket
+    raw_socket = _socket.socket
+    py_socket = socket.socket
+    default_timeout = _socket.getdefaulttimeout
+    raw_size = raw_socket.__basicsize__
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0) as probe:
+        probe.settimeout(2.5)
+        s = <gm_sock*><PyObject*>probe
+        if (s.fd, s.family, s.type, s.proto, s.timeout) != (
+                probe.fileno(), probe.family, probe.type, probe.proto, 2500000000):
+            raise RuntimeError("gmpx does not know this interpreter's socket objects")
+    sock_add(found, 0, "recv", <void*>sock_recv, 0)
+    sock_add(found, 1, "recv_into", <void*>sock_recv_into, METH_KEYWORDS)
+    sock_add(found, 2, "send", <void*>sock_send, 0)
+    sock_add(found, 3, "sendall", <void*>sock_sendall, 0)
+    sock_add(found, 4, "_accept", <void*>sock_accept_fd, 0)
+    sock_add(found, 5, "accept", <void*>sock_accept, 0)
+    sock_add(found, 6, "connect", <void*>sock_connect, 0)
+    sock_add(found, 7, "connect_ex", <void*>sock_connect_ex, 0)
+    sock_add(found, 8, "recvfrom", <void*>sock_recvfrom, 0)
+    sock_add(found, 9, "recvfrom_into", <void*>sock_recvfrom_into, METH_KEYWORDS)
+    sock_add(found, 10, "sendto", <void*>sock_sendto, 0)
+    if hasattr(raw_socket, "recvmsg"):
+        sock_add(found, 11, "recvmsg", <void*>sock_recvmsg, 0)
+        sock_add(found, 12, "recvmsg_into", <void*>sock_recvmsg_into, 0)
+        sock_add(found, 13, "sendmsg", <void*>sock_sendmsg, 0)
+    sock_add(found, 14, "settimeout", <void*>sock_settimeout, 0)
+    sock_add(found, 15, "setblocking", <void*>sock_setblocking, 0)
+    sock_add(found, 16, "_real_close", <void*>sock_real_close, 0)
+    plain["__init__"] = py_socket.__init__
+    socket_table = found
+    return dict(found)
+
+
+cdef PyMethodDef init_def
+
+
+def _socket_init():
+    """_socket_init()
+--
+
+    The __init__ that goes with _socket_methods()."""
+    init_def.ml_name = b"__init__"
+    init_def.ml_meth = <PyCFunction><void*>sock_init
+    init_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
+    return take_ref(PyDescr_NewMethod(<PyTypeObject*><PyObject*>py_socket, &init_def))
+
+
+def _socket_class(cls):
+    """_socket_class(cls)
+--
+
+    cls is what accept makes of listeners of its kind: gmpx.io.Socket."""
+    global io_socket
+    io_socket = cls
