@@ -14,6 +14,9 @@ SERVERS = (
 )
 #: A quick run would take too long with all of them in every case.
 QUICK_SERVERS = ("gmpx", "Go-1p", "uvloop-protocol", "floor")
+QUICK_ECHOES = tuple(
+    rival for rival in SERVERS if rival not in ("Go", "asyncio-protocol", "trio")
+)
 AT_ONCE = ("gmpx", "gevent", "threads")
 WAITERS = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
 NO_BLOCKING = {name: "requests and urllib3 block" for name in ("asyncio", "uvloop", "trio")}
@@ -32,7 +35,8 @@ def net_case(name, figure, sizes, quick, rivals, absent=None, **options):
 NET_CASES = [
     *(
         net_case(
-            name, figure, (1, 100, 1_000), (100,), SERVERS, unit=unit, program="echo-64"
+            name, figure, (1, 100, 1_000), (100,), SERVERS,
+            unit=unit, program="echo-64", quick_rivals=QUICK_ECHOES,
         )
         for name, figure, unit in (
             ("echo-64", "one echo of 64 bytes on one of N connections", "ns"),

@@ -77,7 +77,8 @@ class Rival:
         """Returns {case: figure} of one process; raises Missing if it fails."""
         numbers = map(str, (n, case.warmups, least_ms))
         if case.net:
-            return json.loads(run([*net_worker(self.name)(), case.program, *numbers], SAMPLE_LIMIT_S))
+            command = [*net_worker(self.name)(), case.program, *numbers]
+            return json.loads(run(command, SAMPLE_LIMIT_S))
         return {case.name: float(run([*self.command, case.name, *numbers], SAMPLE_LIMIT_S))}
 
 

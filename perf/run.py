@@ -20,6 +20,7 @@ import plot
 import report
 import rivals
 from cases import CASES
+from net_cases import VARIANTS
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # What --compare looks at: a quick run takes the other rivals in its first round only.
@@ -62,7 +63,7 @@ class Results:
         self._figures.setdefault((name, n, rival), {})[turn] = figure
 
     def sample(self, case, n, rival, turn, least_ms):
-        """Returns a figure; a turn that has those of several cases is taken once for all of them."""
+        """Returns a figure; a turn that has those of several cases is taken once for all."""
         at = case.program, n, rival, turn
         if at not in self._turns:
             try:
@@ -251,7 +252,8 @@ def print_header(facts, results, options, least_ms):
         print("network   server and load share the one CPU: figures are of both")
     width = max(9, *map(len, results.rivals))
     for rival in results.rivals.values():
-        print(f"{rival.name:{width}} {'missing: ' + rival.missing if rival.missing else rival.version}")
+        what = f"missing: {rival.missing}" if rival.missing else rival.version
+        print(f"{rival.name:{width}} {what}")
     print(f"rounds    {options.rounds}, each turn >= {least_ms} ms; --seed {options.seed}")
     print(flush=True)
 
@@ -310,7 +312,11 @@ def choose(parser, options):
     unknown = wanted - set(map(str.lower, known))
     if unknown:
         parser.error(f"no rival is named {' or '.join(sorted(unknown))}; see --list")
-    return cases, {name: rival for name, rival in known.items() if name.lower() in wanted}
+    # The network's variants of a rival are of no interest to a run without their cases.
+    idle = set(VARIANTS).difference(*(case.rivals for case in cases))
+    return cases, {
+        name: rival for name, rival in known.items() if name.lower() in wanted and name not in idle
+    }
 
 
 def print_list():

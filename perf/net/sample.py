@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import build
+import compiled
 import machine
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +42,7 @@ def python(script, *words):
 
 def go(*words):
     if "GMPX_PERF_GO" not in os.environ:
-        raise build.NotThere("no program of Go's")
+        raise compiled.NotThere("no program of Go's")
     return [os.environ["GMPX_PERF_GO"], "net", *map(str, words)]
 
 
@@ -52,7 +52,7 @@ def server(rival, kind, size):
     if name == "Go":
         return go("serve", kind, size)
     if name == "floor":
-        return [build.program("floor"), "serve", kind]
+        return [compiled.program("floor"), "serve", kind]
     if name in ("asyncio", "uvloop"):
         return python("serve_asyncio", rival, kind, size)
     return python(f"serve_{name}", kind, size)
@@ -111,7 +111,7 @@ def serving(command, rival="", cpu=None):
 
 def load_command(kind, port, n, size, least_ms, spin, pid):
     numbers = (port, n, size, WARM * least_ms, LOAD * least_ms, int(spin), pid)
-    return [build.program("load"), kind, *map(str, numbers)]
+    return [compiled.program("load"), kind, *map(str, numbers)]
 
 
 def loaded(kind, size, case, *, free=False, **others):
@@ -167,7 +167,7 @@ def idle(rival, n, least_ms):
 def fetching(library, case, cpu_case):
     def program(rival, n, least_ms):
         if not find_spec(library):
-            raise build.NotThere(f"{library} is not installed")
+            raise compiled.NotThere(f"{library} is not installed")
         here, there = machine.cpus()
         with serving(python("slow"), cpu=there) as (_, port):
             out = finish(python("fetch", rival, library, n, port), rival, here)
@@ -186,7 +186,7 @@ def waits(rival, n, least_ms):
 def burner(rival, size, least_ms):
     words = size, LOAD * least_ms
     if rival == "floor":
-        command = [build.program("floor"), "pair", *map(str, words)]
+        command = [compiled.program("floor"), "pair", *map(str, words)]
     else:
         command = go("burner", *words) if plain(rival) == "Go" else python("burner", rival, *words)
     got = json.loads(finish(command, rival))
@@ -220,7 +220,7 @@ def version(rival):
 def main():
     try:
         if not hasattr(os, "sched_setaffinity") or not sys.platform.startswith("linux"):
-            raise build.NotThere("wants Linux: epoll, and a process on a CPU of its own")
+            raise compiled.NotThere("wants Linux: epoll, and a process on a CPU of its own")
         if sys.argv[2] == "version":
             print(version(sys.argv[1]))
             return 0
@@ -228,7 +228,7 @@ def main():
         n, _, least_ms = map(int, numbers)
         machine.more_files()
         print(json.dumps(PROGRAMS[name](rival, n, least_ms)))
-    except (build.NotThere, ModuleNotFoundError) as reason:
+    except (compiled.NotThere, ModuleNotFoundError) as reason:
         print(reason, file=sys.stderr)
         return NOT_THERE
     return 0

@@ -66,6 +66,15 @@ def test_every_case_is_defined_in_the_readme_and_in_the_go_program(readme):
             assert f'"{case.name}":' in go
 
 
+@pytest.mark.parametrize("needs, there", [
+    ("", True), ("go", True), ("nonesuch", False),
+    ("gmpx.testing", True), ("gmpx.nonesuch", False),
+])
+def test_a_case_may_need_a_name_or_a_module_of_gmpx(needs, there):
+    case = case_of.Case("a-b", "", sizes=(1,), quick=(1,), needs=needs)
+    assert case_of.there(case) == there
+
+
 def test_go_and_python_do_the_same_amount_of_work():
     go = (PERF / "go" / "work.go").read_text()
     there = {

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,8 +21,9 @@ pytestmark = [
 ]
 for place in (PERF / "net", PERF):
     sys.path.insert(0, str(place))
-build = pytest.importorskip("build", exc_type=ImportError)
+compiled = pytest.importorskip("compiled")
 case_of = pytest.importorskip("case")
+machine = pytest.importorskip("machine")
 messages = pytest.importorskip("messages")
 net_cases = pytest.importorskip("net_cases")
 rivals = pytest.importorskip("rivals")
@@ -38,8 +40,8 @@ EVERY_RIVAL = sorted({name for case in net_cases.NET_CASES for name in case.riva
 @pytest.fixture(scope="module")
 def load_program():
     try:
-        return build.program("load")
-    except build.NotThere as reason:
+        return compiled.program("load")
+    except compiled.NotThere as reason:
         pytest.skip(str(reason))
 
 
@@ -107,6 +109,12 @@ def test_requests_are_taken_wherever_they_are_cut(cut):
     assert (answers, left) == (messages.RESPONSE * 3, b"")
     with pytest.raises(ValueError, match="not served"):
         messages.take(b"GET /other HTTP/1.1\r\n\r\n")
+
+
+def test_the_cpu_time_of_a_process_is_what_it_says_of_itself():
+    own, seen = time.process_time_ns(), machine.cpu_ns(os.getpid())
+    assert own <= seen <= time.process_time_ns()
+    assert machine.resident(os.getpid()) > 1 << 20
 
 
 def under_load(load_program, handle, n=2, kind="echo"):
