@@ -82,7 +82,7 @@ NET_CASES = [
             name, figure, (10_000,), (1_000,),
             tuple(rival for rival in SERVERS if rival not in ("floor", "threads")),
             absent=NO_FLOOR | {"threads": "10,000 threads are too many"},
-            unit=unit, turns=1, program="idle-memory", quick_rivals=("gmpx", "Go-1p", "gevent"),
+            unit=unit, turns=1, program="idle-memory", quick_rivals=("gmpx", "gevent"),
         )
         for name, figure, unit in (
             ("idle-memory", "resident memory of one of N idle connections", "B"),
@@ -114,6 +114,6 @@ NET_CASES = [
         "burner-message",
         "one send of N bytes and the recv of it, beside a thread that computes",
         (64,), (64,), (*WAITERS, "floor"),
-        quick_rivals=("gmpx", "threads", "floor"),
+        turns=2, quick_rivals=("gmpx", "threads", "floor"),
     ),
 ]
