@@ -7,6 +7,14 @@ from statistics import median
 SPAWN = "spawn-waitgroup"
 SPAWN_SIZES = (1_000, 10_000, 100_000, 1_000_000)
 PARKED_BYTES = 6_800  # "6.8 KB", read strictly
+IDLE_BYTES = 5_000  # "5 KB"
+IDLE_NS = 1_000_000  # of CPU time in a second: "none" is a thousandth
+HANDFUL = 8  # of threads
+#: How many times gmpx's the time of each for an echo is at least.
+ECHOES = {
+    "Go-1p": 1.0, "uvloop-protocol": 1.0, "uvloop": 1.35, "gevent": 1.7, "asyncio": 1.5,
+    "floor": 0.85,
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,10 @@ def select_parking(get):
     return more / 2 / get("yield", 100_000, "gmpx")
 
 
+def all_waits(get):
+    return get("waits-second", 2_000, "gmpx") * 2_000 / 1e9
+
+
 def all_bounds():
     million = 1_000_000
     yield Bound(f"{SPAWN} 1,000,000 (quiet machine)", figure(SPAWN, million), 150, "ns")
@@ -90,6 +102,28 @@ def all_bounds():
     yield Bound("memory-rounds 100,000: third/first", figure("memory-rounds", 100_000), 1.15)
     yield Bound("memory-queued 1,000,000", figure("memory-queued", million), 200, "B")
     yield Bound("memory-object", figure("memory-object", 1), 200, "B")
+    yield from network_bounds()
+
+
+def network_bounds():
+    for n in (100, 1_000):
+        for rival, least in ECHOES.items():
+            of = ratio("echo-64", n, rival, "gmpx")
+            yield Bound(f"echo-64 {n:,}: {rival}/gmpx", of, least, least=True)
+        yield Bound(f"echo-fair {n:,}: from the mean", figure("echo-fair", n), 2.0)
+    yield Bound("echo-cpu 1: gmpx/threads", ratio("echo-cpu", 1, "gmpx", "threads"), 1.0)
+    two_ps = ratio("echo-cores", 100, "gmpx", "gmpx-1p")
+    yield Bound("echo-cores 100: gmpx/gmpx-1p", two_ps, 1.0)
+    for case, rival, most in (
+        ("requests-get", "gevent", 0.75), ("requests-get", "threads", 1.0),
+        ("requests-cpu", "threads", 1.0),
+    ):
+        yield Bound(f"{case} 1,000: gmpx/{rival}", ratio(case, 1_000, "gmpx", rival), most)
+    yield Bound("waits-second 2,000, all of them", all_waits, 2.5, "s")
+    yield Bound("waits-threads 2,000", figure("waits-threads", 2_000), HANDFUL)
+    yield Bound("burner-message 64", figure("burner-message", 64), 10_000, "ns")
+    yield Bound("idle-memory 10,000", figure("idle-memory", 10_000), IDLE_BYTES, "B")
+    yield Bound("idle-cpu 10,000, in a second", figure("idle-cpu", 10_000), IDLE_NS, "ns")
 
 
 @dataclass(frozen=True)

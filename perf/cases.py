@@ -1,121 +1,15 @@
 """The cases: what is measured, at which sizes, and against whom.
 
+case.py says what a case is, net_cases.py has those of the network.
 README.md defines each case in words; the programs are in workers/ and go/ under the same names.
 A new case is an entry here, a program in each worker that takes part, and a line there.
 """
 
-import sys
-from dataclasses import dataclass, field
-from importlib import import_module
-
-#: They want an interpreter without the GIL; the header of a run on another one says so.
-FREE_THREADED = ("pyroutine-rt", "mt-asyncio", "hypertile", "tonio")
-GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
-EVERYONE = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
-if not GIL:
-    EVERYONE = (*EVERYONE, *FREE_THREADED)
-EVERYONE = (*EVERYONE, "floor")
-
-NO_FLOOR = {"floor": "no lower bound is known"}
-NO_TURNS = {"threads": "threads do not take turns"}
-NO_PARKED_THREADS = {"threads": "100,000 threads are too many"}
-ONLY_GMPX = {name: "about gmpx alone" for name in EVERYONE if name != "gmpx"}
-AS_ASYNCIO = {name: "its tasks are asyncio's" for name in ("uvloop", "mt-asyncio", "hypertile")}
-NO_HANDLES = {"Go": "has no handles", "trio": "has no handles"}
-NO_HEAP = {"trio": "its timers belong to tasks"}
-THREADS_AS_ELSEWHERE = {"threads": "pingpong and mutex-contended say what a parked thread costs"}
-#: A free-threaded rival has programs for these only; mt-asyncio and hypertile run asyncio's.
-PROGRAMS = {
-    "pyroutine-rt": (
-        "spawn-waitgroup spawn-handles map-calls fanout-buffered hop-buffered yield pingpong "
-        "contended-buffered timers-sleeping hash-1m hash-16k cpu-python"
-    ).split(),
-    "tonio": (
-        "spawn-waitgroup map-calls fanout-buffered hop-buffered yield timers-sleeping "
-        "hash-1m hash-16k cpu-python"
-    ).split(),
-}
-UNSHARED = "its tasks would need a lock around the count"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing that is measured.
-
-    Attributes:
-        name: also that of the programs; the cases of one group (the part before the first
-            hyphen) are measured one after the other, so that they compare.
-        figure: what one figure means.
-        unit: "ns" (for each operation), "B" (for each goroutine) or "" (a ratio).
-        sizes: the Ns, each a row of its own.
-        quick: the Ns of a quick run.
-        rivals: who takes part; by default everyone who is not absent.
-        absent: {rival: why it takes no part}.
-        warmups: runs in the same process that do not count.
-        largest: the largest N of a rival that is too slow for the others'.
-        turns: rounds that the case takes part in, None for all.
-        repeat: whether a turn may consist of several runs in one process.
-        needs: a name of gmpx without which there is no such case, "" for none.
-    """
-
-    name: str
-    figure: str
-    sizes: tuple
-    quick: tuple
-    unit: str = "ns"
-    rivals: tuple = ()
-    warmups: int = 0
-    largest: dict = field(default_factory=dict)
-    turns: int | None = None
-    repeat: bool = True
-    absent: dict = field(default_factory=dict)
-    needs: str = ""
-
-    def __post_init__(self):
-        if not self.rivals:
-            taking = tuple(name for name in EVERYONE if name not in self.absent)
-            object.__setattr__(self, "rivals", tuple(filter(self._has_program, taking)))
-
-    def _has_program(self, rival):
-        return rival not in PROGRAMS or self.name in PROGRAMS[rival]
-
-    @property
-    def group(self):
-        return self.name.partition("-")[0]
-
-    def size_for(self, rival, n):
-        """Returns the N that the rival runs in the row of n."""
-        return min(n, self.largest.get(rival, n))
-
-
-def largest(asyncio=None, trio=None, gevent=None, threads=None):
-    """Returns Case.largest; what runs asyncio's programs, or is like it, takes its sizes."""
-    sizes = {"asyncio": asyncio, "trio": trio, "gevent": gevent, "threads": threads}
-    sizes |= dict.fromkeys(("uvloop", *FREE_THREADED), asyncio)
-    return {name: n for name, n in sizes.items() if n is not None and name in EVERYONE}
-
-
-def only(*names, **reasons):
-    """Returns Case.absent of an operation that only these rivals have; `reasons` name others' better."""
-    general = dict.fromkeys((n for n in EVERYONE[1:] if n not in PROGRAMS), "has no such operation")
-    general |= NO_FLOOR | AS_ASYNCIO | THREADS_AS_ELSEWHERE | reasons
-    return {name: reason for name, reason in general.items() if name not in names}
-
-
-def since_3_11(*names):
-    """Returns the names, without asyncio where Python is too old."""
-    return [name for name in names if name != "asyncio" or sys.version_info >= (3, 11)]
-
-
-def there(case):
-    """Tells whether gmpx has what the case needs."""
-    if not case.needs:
-        return True
-    try:
-        return hasattr(import_module("gmpx"), case.needs)
-    except ImportError:
-        return False
-
+from case import (
+    AS_ASYNCIO, EVERYONE, NO_FLOOR, NO_HANDLES, NO_HEAP, NO_PARKED_THREADS, NO_TURNS, ONLY_GMPX,
+    UNSHARED, Case, largest, only, since_3_11, there,
+)
+from net_cases import NET_CASES
 
 SPAWN_LARGEST = largest(asyncio=100_000, trio=10_000, gevent=10_000, threads=10_000)
 TEN_THOUSAND = largest(asyncio=10_000, trio=10_000, gevent=10_000, threads=10_000)
@@ -585,4 +479,5 @@ ALL_CASES = [
     ),
 ]
 
+ALL_CASES += NET_CASES
 CASES = [case for case in ALL_CASES if there(case)]

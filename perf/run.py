@@ -20,6 +20,7 @@ import plot
 import report
 import rivals
 from cases import CASES
+from net_cases import VARIANTS
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # What --compare looks at: a quick run takes the other rivals in its first round only.
@@ -36,14 +37,16 @@ class Results:
         self.rivals = chosen
         self.quick, self.at_most = options.quick, options.at_most
         self._figures = {}
-        self.failures = {}
+        self._turns = {}
+        self.failures, self.not_there = {}, {}
 
     def sizes(self, case):
         sizes = case.quick if self.quick else case.sizes
         return sorted({min(n, self.at_most or n) for n in sizes})
 
     def rivals_of(self, case):
-        return [name for name in case.rivals if name in self.rivals]
+        names = case.quick_rivals if self.quick and case.quick_rivals else case.rivals
+        return [name for name in names if name in self.rivals]
 
     def turns(self, case):
         """Returns (size, rival) of every turn in a round; rows that share one share it."""
@@ -58,6 +61,19 @@ class Results:
 
     def add(self, name, n, rival, turn, figure):
         self._figures.setdefault((name, n, rival), {})[turn] = figure
+
+    def sample(self, case, n, rival, turn, least_ms):
+        """Returns a figure; a turn that has those of several cases is taken once for all."""
+        at = case.program, n, rival, turn
+        if at not in self._turns:
+            try:
+                self._turns[at] = self.rivals[rival].sample(case, n, least_ms)
+            except rivals.Missing as reason:
+                self._turns[at] = reason
+        found = self._turns[at]
+        if isinstance(found, rivals.Missing):
+            raise found
+        return found[case.name]
 
     def figures(self, name, n, rival):
         """Returns {round: figure}; a KeyError's only argument is what there is not."""
@@ -141,12 +157,13 @@ def turns_of(results, case, rounds):
 
 
 def take_turn(results, case, n, name, turn, least_ms):
-    rival = results.rivals[name]
     key = (case.name, n, name)
-    if rival.missing or key in results.failures:
+    if results.rivals[name].missing or key in results.failures or key in results.not_there:
         return
     try:
-        figure = rival.sample(case.name, n, case.warmups, least_ms)
+        figure = results.sample(case, n, name, turn, least_ms)
+    except rivals.NotThere as reason:
+        results.not_there[key] = str(reason)
     except rivals.Missing as reason:
         results.failures[key] = str(reason)
     else:
@@ -231,8 +248,12 @@ def print_header(facts, results, options, least_ms):
     print(f"commit    {commit}{' with uncommitted changes' if facts['dirty'] else ''}")
     if facts["load_before"]:
         print(f"load      {' '.join(f'{value:.2f}' for value in facts['load_before'])} before")
+    if any(case.net for case in results.cases) and facts["cpus_usable"] == 1:
+        print("network   server and load share the one CPU: figures are of both")
+    width = max(9, *map(len, results.rivals))
     for rival in results.rivals.values():
-        print(f"{rival.name:9} {'missing: ' + rival.missing if rival.missing else rival.version}")
+        what = f"missing: {rival.missing}" if rival.missing else rival.version
+        print(f"{rival.name:{width}} {what}")
     print(f"rounds    {options.rounds}, each turn >= {least_ms} ms; --seed {options.seed}")
     print(flush=True)
 
@@ -291,7 +312,11 @@ def choose(parser, options):
     unknown = wanted - set(map(str.lower, known))
     if unknown:
         parser.error(f"no rival is named {' or '.join(sorted(unknown))}; see --list")
-    return cases, {name: rival for name, rival in known.items() if name.lower() in wanted}
+    # The network's variants of a rival are of no interest to a run without their cases.
+    idle = set(VARIANTS).difference(*(case.rivals for case in cases))
+    return cases, {
+        name: rival for name, rival in known.items() if name.lower() in wanted and name not in idle
+    }
 
 
 def print_list():
@@ -327,8 +352,9 @@ def main(arguments=None):
     facts["load_after"] = load()
 
     report.show_results(results)
-    for (case, n, rival), reason in results.failures.items():
-        print(f"failed: {case} {n:,} {rival}: {reason}")
+    for word, found in (("failed", results.failures), ("missing", results.not_there)):
+        for (case, n, rival), reason in found.items():
+            print(f"{word}: {case} {n:,} {rival}: {reason}")
     after = " ".join(f"{value:.2f}" for value in facts["load_after"] or [])
     print(f"{facts['seconds']:.0f} s{f', load afterwards {after}' if after else ''}\n")
     verdicts = bounds.judge(results) if options.targets else []

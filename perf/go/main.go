@@ -4,6 +4,7 @@
 //
 //	perf PROGRAM N WARMUPS LEAST_MS
 //	perf version
+//	perf net ...              what net.go says
 package main
 
 import (
@@ -69,6 +70,10 @@ var programs = map[string]func(n int) float64{
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "version" {
 		fmt.Printf("%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOMAXPROCS(0))
+		return
+	}
+	if len(os.Args) > 2 && os.Args[1] == "net" {
+		network(os.Args[2:])
 		return
 	}
 	if len(os.Args) != 5 {

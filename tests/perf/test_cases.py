@@ -37,7 +37,8 @@ def load_beside(name):
         sys.path.remove(str(PERF))
 
 
-cases = load("cases")
+cases = load_beside("cases")
+case_of = load_beside("case")
 work = load("workers/work")
 
 
@@ -49,7 +50,7 @@ def readme():
 @pytest.mark.parametrize("case", cases.ALL_CASES, ids=lambda case: case.name)
 def test_every_rival_takes_part_or_says_why_not(case):
     named = [*case.rivals, *case.absent]
-    left_out = set(cases.EVERYONE) - set(named) - set(cases.FREE_THREADED)
+    left_out = set(cases.EVERYONE) - set(named) - set(case_of.FREE_THREADED)
     assert not left_out, case.name
     assert not set(case.rivals) & set(case.absent)
     assert len(named) == len(set(named))
@@ -61,8 +62,17 @@ def test_every_case_is_defined_in_the_readme_and_in_the_go_program(readme):
     for case in cases.ALL_CASES:
         group, _, rest = case.name.partition("-")
         assert re.search(rf"^\| (.*, )?{group}.*-?{rest}\b.* \|", readme, re.M), case.name
-        if "Go" in case.rivals:
+        if "Go" in case.rivals and not case.net:
             assert f'"{case.name}":' in go
+
+
+@pytest.mark.parametrize("needs, there", [
+    ("", True), ("go", True), ("nonesuch", False),
+    ("gmpx.testing", True), ("gmpx.nonesuch", False),
+])
+def test_a_case_may_need_a_name_or_a_module_of_gmpx(needs, there):
+    case = case_of.Case("a-b", "", sizes=(1,), quick=(1,), needs=needs)
+    assert case_of.there(case) == there
 
 
 def test_go_and_python_do_the_same_amount_of_work():
@@ -127,7 +137,11 @@ def test_every_program_of_an_installed_rival_finds_its_result_right(rival):
     if rival != "threads" and find_spec(rival) is None:
         pytest.skip(f"{rival} is not installed")
     # memory-queued counts those that no other M has taken, which among seven may be few
-    taking = [c.name for c in cases.CASES if rival in c.rivals and c.name != "memory-queued"]
+    taking = [
+        c.name
+        for c in cases.CASES
+        if rival in c.rivals and c.name != "memory-queued" and not c.net  # see test_net.py
+    ]
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import harness\n"
@@ -158,7 +172,7 @@ def test_every_program_of_go_finds_its_result_right():
             raise
         pytest.skip(str(reason))
     for case in cases.CASES:
-        if "Go" in case.rivals:
+        if "Go" in case.rivals and not case.net:
             command = [program, case.name, str(TINY), "0", "0"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=100)
             assert done.returncode == 0, f"{case.name}: {done.stderr}"

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The network's cases, which ../net/sample.py runs:
+//
+//	perf net serve KIND SIZE   prints its port and serves until it is ended
+//	perf net waits N           N waits of a second
+//	perf net burner SIZE MS    sends and receives beside a goroutine that computes
+
+const (
+	response = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n" +
+		"Hello, world!"
+	leastBuffer = 4096
+	waitTime    = time.Second
+)
+
+func network(arguments []string) {
+	numbers := make([]int, 0, 2)
+	for _, text := range arguments[1:] {
+		if value, err := strconv.Atoi(text); err == nil {
+			numbers = append(numbers, value)
+		}
+	}
+	switch {
+	case arguments[0] == "serve" && len(arguments) == 3 && len(numbers) == 1:
+		serveConnections(arguments[1], numbers[0])
+	case arguments[0] == "waits" && len(numbers) == 1:
+		waits(numbers[0])
+	case arguments[0] == "burner" && len(numbers) == 2:
+		burner(numbers[0], time.Duration(numbers[1])*time.Millisecond)
+	default:
+		fail("usage: perf net serve KIND SIZE | waits N | burner SIZE MS")
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		fail(err.Error())
+	}
+	return value
+}
+
+func serveConnections(kind string, size int) {
+	handle := map[string]func(net.Conn, int){"echo": echo, "http": answerHTTP, "accept": shut}[kind]
+	if handle == nil {
+		fail("no kind " + kind)
+	}
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	for {
+		go handle(must(listener.Accept()), size)
+	}
+}
+
+func shut(conn net.Conn, _ int) { conn.Close() }
+
+func echo(conn net.Conn, size int) {
+	defer conn.Close()
+	buffer := make([]byte, max(size, leastBuffer))
+	for {
+		length, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		if _, err := conn.Write(buffer[:length]); err != nil {
+			return
+		}
+	}
+}
+
+func answerHTTP(conn net.Conn, _ int) {
+	defer conn.Close()
+	var data []byte
+	buffer := make([]byte, leastBuffer)
+	for {
+		length, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		data = append(data, buffer[:length]...)
+		for {
+			head, rest, whole := bytes.Cut(data, []byte("\r\n\r\n"))
+			if !whole {
+				break
+			}
+			line, _, _ := bytes.Cut(head, []byte("\r\n"))
+			words := bytes.Split(line, []byte(" "))
+			if len(words) != 3 || string(words[0]) != "GET" || string(words[1]) != "/" {
+				return
+			}
+			data = rest
+			if _, err := conn.Write([]byte(response)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// pair gives two connections that are one another's ends.
+func pair() (net.Conn, net.Conn) {
+	fds := must(syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0))
+	var ends [2]net.Conn
+	for i, fd := range fds {
+		file := os.NewFile(uintptr(fd), "pair")
+		ends[i] = must(net.FileConn(file))
+		file.Close()
+	}
+	return ends[0], ends[1]
+}
+
+// waits sleeps in every second goroutine; the others wait for what does not come.
+func waits(n int) {
+	ends := make([]net.Conn, n)
+	for i := 1; i < n; i += 2 {
+		other, end := pair()
+		defer other.Close()
+		ends[i] = end
+	}
+	var timeouts int
+	var mutex sync.Mutex
+	var group sync.WaitGroup
+	start := time.Now()
+	for _, end := range ends {
+		group.Go(func() {
+			if end == nil {
+				time.Sleep(waitTime)
+				return
+			}
+			end.SetReadDeadline(time.Now().Add(waitTime))
+			_, err := end.Read(make([]byte, 1))
+			if failed, ok := err.(net.Error); ok && failed.Timeout() {
+				mutex.Lock()
+				timeouts++
+				mutex.Unlock()
+			}
+		})
+	}
+	time.Sleep(waitTime / 2)
+	threads := threadCount()
+	group.Wait()
+	taken := time.Since(start)
+	check(timeouts, n/2)
+	fmt.Printf("{\"operations\": %d, \"wall_ns\": %d, \"threads\": %d}\n",
+		n, taken.Nanoseconds(), threads)
+}
+
+func threadCount() int {
+	for line := range strings.Lines(string(must(os.ReadFile("/proc/self/status")))) {
+		if text, found := strings.CutPrefix(line, "Threads:"); found {
+			return number(strings.TrimSpace(text))
+		}
+	}
+	return 0
+}
+
+func burner(size int, least time.Duration) {
+	a, b := pair()
+	go func() {
+		for x := 1; ; x = (x*1103515245 + 12345) & 0x7FFFFFFF {
+		}
+	}()
+	message, heard := make([]byte, size), make([]byte, size)
+	for i := range message {
+		message[i] = byte(i)
+	}
+	operations := 0
+	start := time.Now()
+	for time.Since(start) < least {
+		must(a.Write(message))
+		check(must(b.Read(heard)), size)
+		operations++
+	}
+	taken := time.Since(start)
+	if !bytes.Equal(message, heard) {
+		fail("wrong bytes")
+	}
+	fmt.Printf("{\"operations\": %d, \"wall_ns\": %d}\n", operations, taken.Nanoseconds())
+}

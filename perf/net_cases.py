@@ -1,0 +1,119 @@
+"""The cases of the network: servers under load, clients of a slow server, waits.
+
+net/sample.py runs them. Several cases may be figures of one turn (`program`): wall time, CPU time,
+fairness. README.md defines each case in words.
+"""
+
+from case import EVERYONE, NO_FLOOR, Case
+
+#: They take part in cases of the network only: one P instead of all, protocols instead of streams.
+VARIANTS = ("gmpx-1p", "Go-1p", "asyncio-protocol", "uvloop-protocol")
+SERVERS = (
+    "gmpx", "Go", "Go-1p", "asyncio", "asyncio-protocol", "uvloop", "uvloop-protocol", "trio",
+    "gevent", "threads", "floor",
+)
+#: A quick run would take too long with all of them in every case.
+QUICK_SERVERS = ("gmpx", "Go-1p", "uvloop-protocol", "floor")
+QUICK_ECHOES = tuple(
+    rival for rival in SERVERS if rival not in ("Go", "asyncio-protocol", "trio")
+)
+AT_ONCE = ("gmpx", "gevent", "threads")
+WAITERS = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
+NO_BLOCKING = {name: "requests and urllib3 block" for name in ("asyncio", "uvloop", "trio")}
+NO_BLOCKING |= {"Go": "requests and urllib3 are Python's", **NO_FLOOR}
+
+
+def net_case(name, figure, sizes, quick, rivals, absent=None, **options):
+    """Returns a Case with what those of the network have in common."""
+    reasons = {n: why for n, why in (absent or {}).items() if n in EVERYONE and n not in rivals}
+    options = {"turns": 3, "needs": "gmpx.patch"} | options
+    return Case(
+        name, figure, sizes=sizes, quick=quick, rivals=rivals, absent=reasons, net=True, **options
+    )
+
+
+NET_CASES = [
+    *(
+        net_case(
+            name, figure, (1, 100, 1_000), (100,), SERVERS,
+            unit=unit, program="echo-64", quick_rivals=QUICK_ECHOES,
+        )
+        for name, figure, unit in (
+            ("echo-64", "one echo of 64 bytes on one of N connections", "ns"),
+            ("echo-cpu", "the server's CPU time for it", "ns"),
+            ("echo-fair", "how many times from the mean a connection's echoes are", ""),
+        )
+    ),
+    net_case(
+        "echo-16k",
+        "one echo of 16 KiB on one of N connections",
+        (100,), (100,), SERVERS,
+        turns=2, quick_rivals=QUICK_SERVERS,
+    ),
+    net_case(
+        "echo-cores",
+        "one echo of 64 bytes, server and load on whatever CPU is free",
+        (100,), (100,), ("gmpx", "gmpx-1p", "Go", "Go-1p"),
+        absent={name: "about several Ps" for name in EVERYONE},
+        quick_rivals=("gmpx", "gmpx-1p"),
+    ),
+    *(
+        net_case(
+            name, figure, (100,), (100,), SERVERS,
+            turns=2, program="accept-close", quick_rivals=QUICK_SERVERS,
+        )
+        for name, figure in (
+            ("accept-close", "one connection accepted and closed, N clients at once"),
+            ("accept-cpu", "the server's CPU time for it"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, (100,), (100,), SERVERS,
+            turns=2, program="http-keepalive", quick_rivals=QUICK_SERVERS,
+        )
+        for name, figure in (
+            ("http-keepalive", "one HTTP/1.1 request on one of N connections that are kept"),
+            ("http-cpu", "the server's CPU time for it"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, (10_000,), (1_000,),
+            tuple(rival for rival in SERVERS if rival not in ("floor", "threads")),
+            absent=NO_FLOOR | {"threads": "10,000 threads are too many"},
+            unit=unit, turns=1, program="idle-memory", quick_rivals=("gmpx", "gevent"),
+        )
+        for name, figure, unit in (
+            ("idle-memory", "resident memory of one of N idle connections", "B"),
+            ("idle-cpu", "the server's CPU time in a second with N idle connections", "ns"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, (1_000,), (200,), AT_ONCE, absent=NO_BLOCKING, program=program
+        )
+        for program, name, figure in (
+            ("requests-get", "requests-get", "one of N requests.get of 50 ms, 64 at once"),
+            ("requests-get", "requests-cpu", "the client's CPU time for it"),
+            ("requests-urllib3", "requests-urllib3", "the same by a pool of urllib3"),
+            ("requests-urllib3", "requests-urllib3-cpu", "the client's CPU time for that"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, (2_000,), (2_000,), WAITERS, absent=NO_FLOOR,
+            unit=unit, turns=1, program="waits-second", quick_rivals=("gmpx", "gevent"),
+        )
+        for name, figure, unit in (
+            ("waits-second", "one of N waits of a second at once", "ns"),
+            ("waits-threads", "threads of the process meanwhile", ""),
+        )
+    ),
+    net_case(
+        "burner-message",
+        "one send of N bytes and the recv of it, beside a thread that computes",
+        (64,), (64,), (*WAITERS, "floor"),
+        turns=2, quick_rivals=("gmpx", "threads", "floor"),
+    ),
+]
