@@ -327,6 +327,8 @@ cdef struct gm_m:
     gm_u32 net_waiters          # who waits for what this poller watches / owner, sysmon
     gm_u32 polling              # owner / sysmon: it sleeps in its poller
     gm_i64 polled_at            # who has looked last: owner, sysmon
+    uint32_t net_misses         # owner: see net_look
+    bint gil_slow               # owner: it had to wait for the GIL when it last gave it up
     uint32_t io_ops             # owner: see H5 in rt/io/socket.pxi
     uint64_t io_tick
     char* scratch               # owner: what recv reads into

@@ -31,6 +31,7 @@ cdef enum:
     TURN_NS = 20000
     STREAK = 64
     SAFEPOINT_NS = 5000000      # CPython's switch interval
+    GIL_SLOW_NS = 200000        # who gave up the GIL had to wait for it: others compute
     SPIN_ROUNDS = 4             # Go's stealTries
     SPIN_PAUSES = 30            # Go's procyield(30)
 
@@ -258,14 +259,15 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                 if m.deep:
                     m_deep_end(m)
                 return g
-            if net_awaited(m) and net_poll(m, m, 0) > 0:
-                continue                # what comes at once costs no hand-over of the GIL
+            if net_awaited(m) and net_look(m) > 0:
+                continue
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
         gm_rank_none()
+        m.gil_since = gm_nanotime()
         PyEval_RestoreThread(ts)
-        m.gil_since = gm_nanotime_coarse()
+        m.gil_slow = gm_nanotime() - m.gil_since > GIL_SLOW_NS
         if m.deep:
             m_deep_end(m)
         if g != NULL:
