@@ -262,7 +262,7 @@ def test_tracing_and_profiling_across_the_end():
         assert calls == list(range(n, -1, -1))
 
 
-def test_other_threads_beside(parked):
+def test_other_threads_beside():
     # Chunks go to the pool on one thread and come from it on another.
     bad = []
 
@@ -283,5 +283,5 @@ def test_other_threads_beside(parked):
         t.start()
     assert [gmpx.go(down, n, lambda: 1).result() for n in DEPTHS] == [1] * len(DEPTHS)
     for t in threads:
-        t.join()
+        gmpx.blocking(t.join)  # goroutines of theirs may have begun here
     assert not bad
