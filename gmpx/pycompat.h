@@ -199,10 +199,13 @@ GM_INLINE void gm_drop_reference(PyObject *o) { Py_SET_REFCNT(o, 0); }
 
 /* A token of the greenlet that runs: the bottom chunk of CPython's stack of Python frames, of
  * which each greenlet has its own for as long as it lives. NULL where that does not say it
- * (3.10, no Python frame yet, a stack of several chunks): ask greenlet then. */
+ * (3.10, no Python frame yet, a stack of more than two chunks): ask greenlet then. */
 GM_INLINE void *gm_greenlet_token(void *ts) {
 #if PY_VERSION_HEX >= 0x030B0000
     _PyStackChunk *c = ((PyThreadState *)ts)->datastack_chunk;
+    if (c != NULL && c->previous != NULL) {
+        c = c->previous;                        /* a worker's first is small */
+    }
     return c != NULL && c->previous == NULL ? c : NULL;
 #else
     (void)ts;

@@ -6,7 +6,7 @@ from statistics import median
 
 SPAWN = "spawn-waitgroup"
 SPAWN_SIZES = (1_000, 10_000, 100_000, 1_000_000)
-PARKED_BYTES = 6_800  # "6.8 KB", read strictly
+PARKED_BYTES = 4_000  # "4.0 KB", read strictly
 IDLE_BYTES = 5_000  # "5 KB"
 IDLE_NS = 1_000_000  # of CPU time in a second: "none" is a thousandth
 HANDFUL = 8  # of threads
@@ -99,6 +99,12 @@ def all_bounds():
     yield Bound("select-parking less pingpong, in yields for each select", select_parking, 1.0)
     yield Bound("mutex-alone: gmpx/threads", ratio("mutex-alone", 100_000, "gmpx", "threads"), 1.3)
     yield Bound("memory-parked 100,000", figure("memory-parked", 100_000), PARKED_BYTES, "B")
+    yield Bound("parked-first 100,000: first/warm", figure("parked-first", 100_000), 2.6)
+    yield Bound(
+        "recursion-swaying: gmpx/threads",
+        ratio("recursion-swaying", 1_000, "gmpx", "threads"),
+        1.2,
+    )
     yield Bound("memory-rounds 100,000: third/first", figure("memory-rounds", 100_000), 1.15)
     yield Bound("memory-queued 1,000,000", figure("memory-queued", million), 200, "B")
     yield Bound("memory-object", figure("memory-object", 1), 200, "B")

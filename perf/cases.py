@@ -381,6 +381,23 @@ ALL_CASES = [
         absent=NO_FLOOR | NO_PARKED_THREADS,
     ),
     Case(
+        "parked-first",
+        "the first N parked in a process, over the same when warm",
+        sizes=(100_000,),
+        quick=(10_000,),
+        unit="",
+        absent=ONLY_GMPX,
+        repeat=False,
+    ),
+    Case(
+        "recursion-swaying",
+        "one call of N, from the depth of recursion where calls are dearest",
+        sizes=(1_000,),
+        quick=(1_000,),
+        turns=3,
+        absent=only("threads"),
+    ),
+    Case(
         "hash-1m",
         "SHA-256 of one of N blocks of 1 MiB",
         sizes=(64,),

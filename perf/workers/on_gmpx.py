@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from statistics import median
 from time import perf_counter, perf_counter_ns, process_time_ns
 
 import gmpx
@@ -347,6 +348,16 @@ def parked_time(n):
     return each(start, n)
 
 
+def parked_first(n):
+    park(1)
+    first = parked_time(n)
+    return first / median(parked_time(n) for _ in range(3))
+
+
+def recursion_swaying(n):
+    return gmpx.go(work.swaying, n).result()
+
+
 def hashing(n, size):
     block = work.block_of(size)
     digest = work.sha256(block)
@@ -456,6 +467,8 @@ PROGRAMS = operations.PROGRAMS | {
     "sieve": sieve,
     "skynet": skynet,
     "parked": parked_time,
+    "parked-first": parked_first,
+    "recursion-swaying": recursion_swaying,
     "hash-1m": hash_1m,
     "hash-16k": hash_16k,
     "cpu-python": cpu_python,

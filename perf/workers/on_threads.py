@@ -277,6 +277,10 @@ def skynet(n):
     return taken
 
 
+def recursion_swaying(n):
+    return pool_of(1).submit(work.swaying, n).result()
+
+
 def hashing(n, size):
     pool = pool_of(None)
     block = work.block_of(size)
@@ -368,6 +372,7 @@ PROGRAMS = {
     "timers-sleeping": timers_sleeping,
     "sieve": sieve,
     "skynet": skynet,
+    "recursion-swaying": recursion_swaying,
     "hash-1m": hash_1m,
     "hash-16k": hash_16k,
     "cpu-python": cpu_python,

@@ -107,6 +107,26 @@ def parts(first, size):
             yield first + low, high - low
 
 
+def leaf():
+    pass
+
+
+def calls_at(depth, n):
+    """Returns the nanoseconds of one of n calls, made `depth` frames down."""
+    if depth:
+        return calls_at(depth - 1, n)
+    start = perf_counter_ns()
+    for _ in range(n):
+        leaf()
+    return (perf_counter_ns() - start) / n
+
+
+def swaying(n):
+    """Returns the cost of a call at the dearest depth: where its frame, and it alone, goes beyond
+    the end of a chunk of the interpreter's stack. 16 KB hold some 120 frames of calls_at."""
+    return max(min(calls_at(depth, n) for _ in range(5)) for depth in range(260))
+
+
 def hog(end):
     """Keeps a CPU busy with pure Python, and never lets others go first, until `end`."""
     while perf_counter() < end:

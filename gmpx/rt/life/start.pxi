@@ -83,6 +83,8 @@ cdef int start() except -1:
     if worker_callable == NULL or g0_callable == NULL:
         raise MemoryError()
     context_sharing = _probe_context()
+    if _probe_datastack():
+        gm_root_enable()
     main_ident = threading.main_thread().ident
     atexit.register(_at_exit)
     if hasattr(threading, "_register_atexit"):

@@ -126,8 +126,14 @@ cdef extern from *:
         PyGreenlet_Import();
         return _PyGreenlet_API == NULL ? -1 : 0;
     }
+    /* As PyGreenlet_New, which fills a dict of keywords: twice as dear. */
     static inline PyObject *gm_greenlet_new(PyObject *run, PyObject *parent) {
-        return (PyObject *)PyGreenlet_New(run, (PyGreenlet *)parent);
+        PyObject *g = NULL, *args = PyTuple_Pack(parent != NULL ? 2 : 1, run, parent);
+        if (args != NULL) {
+            g = PyObject_Call((PyObject *)&PyGreenlet_Type, args, NULL);
+            Py_DECREF(args);
+        }
+        return g;
     }
     static inline PyObject *gm_greenlet_current(void) {
         return (PyObject *)PyGreenlet_GetCurrent();

@@ -16,6 +16,9 @@
 #       greenlet and searches itself when it has nothing of these to do; on M0 somebody else
 #       always does.
 #   G5  No pointer to a C stack crosses a switch: workers are on the heap.
+#
+# Behind a worker's struct lies the first chunk of its stack of Python frames: rt/platform/datastack.h
+# has the invariants (DS1 ...).
 
 cdef enum:
     IDLE_WORKERS = 256          # idle workers of an M that are never let go
@@ -24,6 +27,41 @@ cdef enum:
     # switches copies nothing. A stack that outgrows its floor is copied as always.
     FLOORS = 2
     FLOOR_BYTES = 8192
+
+cdef extern from "Python.h":
+    void* PyMem_Malloc(size_t)
+
+cdef extern from "rt/platform/datastack.h":
+    enum: GM_ROOT_BYTES
+    const size_t gm_root_room               # 0: workers have none
+    void gm_root_enable() noexcept
+    void* gm_root_begin(void* ts, void* at) noexcept
+    void gm_root_end(void* ts, void* at) noexcept
+    int gm_probe_begin() noexcept
+    int gm_probe_look() noexcept
+    bint gm_probe_end() noexcept
+
+
+def _probe_look():
+    return gm_probe_look()
+
+
+def _probe_datastack():
+    """_probe_datastack()
+    True if CPython runs Python code on a root chunk of our own as datastack.h says: a call lies in
+    it, one that is too deep for it on a second chunk, and then it is as before.
+    """
+    down = eval("lambda f, n, look: f(f, n - 1, look) if n else look()")
+    first = deep = 0
+    if gm_probe_begin() < 0:
+        return False
+    try:
+        first = down(down, 0, _probe_look)
+        deep = down(down, GM_ROOT_BYTES // 80, _probe_look)
+    except Exception:                           # imported where hardly any recursion is left
+        pass
+    return gm_probe_end() and first == 0 and deep == 1
+
 
 cdef extern from *:
     """
@@ -92,6 +130,8 @@ cdef PyObject* worker_main "gm_worker_main"(PyObject* self, PyObject* unused) no
     cdef int r
     m.starting = NULL
     gm_reset_recursion()                        # G3
+    if gm_root_room > 0:
+        w.park.home_token = gm_root_begin(m.ts, w + 1)
     while True:
         g = m.handoff
         m.handoff = NULL
@@ -144,18 +184,22 @@ cdef PyObject* none_ref() noexcept:
 
 
 cdef void worker_free(gm_worker* w) noexcept:
+    # On w's own greenlet, under no Python frame of it.
     context_leave(w)
     w.park.m.nworkers -= 1
     xdecref(w.park.home)                        # the caller's frames hold it too
+    if gm_root_room > 0:
+        gm_root_end(w.park.m.ts, w + 1)         # DS1
     PyMem_Free(w)
 
 
 cdef gm_worker* worker_new(gm_m* m) noexcept:
     # NULL with an exception set.
-    cdef gm_worker* w = <gm_worker*>PyMem_Calloc(1, sizeof(gm_worker))
+    cdef gm_worker* w = <gm_worker*>PyMem_Malloc(sizeof(gm_worker) + gm_root_room)
     if w == NULL:
         PyErr_NoMemory()
         return NULL
+    memset(w, 0, sizeof(gm_worker))
     w.park.home = greenlet_new(worker_callable, m.g0)
     if w.park.home == NULL:
         PyMem_Free(w)
