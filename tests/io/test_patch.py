@@ -305,6 +305,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(0.1)
         self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
     def log_message(self, *args): pass
+http.server.ThreadingHTTPServer.request_queue_size = 100  # who finds it full tries again after 1 s
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = "http://127.0.0.1:%d/" % server.server_port
