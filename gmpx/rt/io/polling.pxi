@@ -58,10 +58,15 @@ cdef extern from "Python.h":
     bint PyLong_Check(PyObject*) noexcept
     double PyFloat_AsDouble(PyObject*) except? -1
     int PyObject_AsFileDescriptor(PyObject*) except -1
+    object PySequence_Fast(object, const char*)
+    Py_ssize_t PySequence_Fast_GET_SIZE(object) noexcept
+    PyObject* PySequence_Fast_GET_ITEM(object, Py_ssize_t) noexcept
     int METH_O
 
 cdef enum:
     PRIORITY_NAP_NS = 10000000          # urgent data alone is looked for so often
+    POLL_NAP_NS = 2000000               # a look at a poll object takes microseconds, unless it has to wait
+    POLL_TRIES = 25                     # for the GIL; a thread that waits in it stays
 
 cdef PyCFunction plain_sleep = NULL
 cdef PyCFunction plain_select = NULL
@@ -203,12 +208,30 @@ cdef inline PyObject* keep(PyObject* r) except NULL:
 
 # ---- select.select -------------------------------------------------------------------------
 
+cdef list wished(object seq):
+    # [(object, its descriptor)]: each fileno() is called once, and may change a list as it goes.
+    cdef Py_ssize_t i = 0
+    cdef list pairs = []
+    cdef object fast = PySequence_Fast(seq, b"arguments 1-3 must be sequences")
+    while i < PySequence_Fast_GET_SIZE(fast):
+        obj = <object>PySequence_Fast_GET_ITEM(fast, i)
+        pairs.append((obj, PyObject_AsFileDescriptor(<PyObject*>obj)))
+        i += 1
+    return pairs
+
+
+cdef list granted(list pairs, list ready):
+    cdef set fds = set(ready)
+    return [obj for obj, fd in pairs if fd in fds]
+
+
 cdef PyObject* patched_select(PyObject* module, PyObject** args, Py_ssize_t nargs) except NULL:
     cdef gm_m* m = polling_m()
     cdef PyObject* now[4]
     cdef int64_t deadline = NO_DEADLINE
     cdef double seconds
-    cdef list lists = []
+    cdef list pairs = []
+    cdef list numbers = []
     cdef list masks = []
     cdef int i
     cdef object zero = 0
@@ -222,20 +245,16 @@ cdef PyObject* patched_select(PyObject* module, PyObject** args, Py_ssize_t narg
             return gm_call_fast(plain_select, module, args, nargs)
         deadline = clock_now() + ns_of(seconds)
     for i in range(3):
-        if not hasattr(<object>args[i], "__iter__") and not hasattr(<object>args[i], "__getitem__"):
-            return gm_call_fast(plain_select, module, args, nargs)
-        lists.append(list(<object>args[i]))
-        now[i] = <PyObject*>(<object>lists[i])
+        pairs.append(wished(<object>args[i]))
+        numbers.append([fd for _, fd in pairs[i]])
+        masks.extend([(fd, POLLIN if i == 0 else POLLOUT if i == 1 else POLLPRI) for fd in numbers[i]])
+        now[i] = <PyObject*>(<object>numbers[i])
     now[3] = <PyObject*>zero
     while True:
         found = take_ref(gm_call_fast(plain_select, module, now, 4))
         if any(found) or (deadline >= 0 and clock_now() >= deadline):
-            return own(found)
-        if not masks:
-            for i in range(3):
-                for obj in lists[i]:
-                    masks.append((PyObject_AsFileDescriptor(<PyObject*>obj),
-                                  POLLIN if i == 0 else POLLOUT if i == 1 else POLLPRI))
+            return own((granted(pairs[0], found[0]), granted(pairs[1], found[1]),
+                        granted(pairs[2], found[2])))
         wait_masks(m, masks, deadline)
 
 
@@ -246,6 +265,7 @@ cdef PyObject* patched_poll(PyObject* self, PyObject** args, Py_ssize_t nargs) e
     cdef gm_m* m = polling_m()
     cdef int64_t deadline = NO_DEADLINE
     cdef double ms
+    cdef int tries = 0
     if m == NULL or nargs > 1:
         return call_method(<PyObject*>plain_poll, self, args, nargs, NULL)
     if nargs == 1 and args[0] != <PyObject*>None:
@@ -257,7 +277,16 @@ cdef PyObject* patched_poll(PyObject* self, PyObject** args, Py_ssize_t nargs) e
         if ms > 0:
             deadline = clock_now() + ns_of(ms / 1000)
     while True:
-        found = plain_poll(<object>self, 0)
+        found = None
+        try:
+            found = plain_poll(<object>self, 0)
+        except RuntimeError:            # "concurrent poll()": a goroutine of another M looks, too
+            tries += 1
+            if tries == POLL_TRIES:
+                raise
+        if found is None:
+            nap_until(m, clock_now() + POLL_NAP_NS)
+            continue
         if found or (deadline >= 0 and clock_now() >= deadline):
             return own(found)
         wait_masks(m, list((<dict><object>gm_poll_dict(self)).items()), deadline)

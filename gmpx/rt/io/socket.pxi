@@ -63,6 +63,7 @@ cdef extern from "Python.h":
         void* buf
         Py_ssize_t len
     int PyObject_GetBuffer(PyObject*, Py_buffer*, int) except -1
+    bint PyObject_CheckBuffer(PyObject*) noexcept
     void PyBuffer_Release(Py_buffer*)
     int PyBUF_SIMPLE
     int PyBUF_WRITABLE
@@ -72,6 +73,8 @@ cdef extern from "Python.h":
     Py_ssize_t bytes_len "PyBytes_GET_SIZE"(PyObject*) noexcept
     int _PyBytes_Resize(PyObject**, Py_ssize_t) except -1
     Py_ssize_t PyNumber_AsSsize_t(PyObject*, PyObject*) except? -1
+    object PyNumber_Index(object)
+    Py_ssize_t PyLong_AsSsize_t(object) except? -1
     long PyLong_AsLong(PyObject*) except? -1
     bint PyErr_ExceptionMatches(PyObject*) noexcept
     PyObject* PyExc_OverflowError
@@ -157,6 +160,11 @@ cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
     return pd
 
 
+cdef inline bint gives_up(gm_sock* s, int flags) noexcept nogil:
+    # Whether a call that would block says so. (One with a time-out waits whatever its flags are.)
+    return s.timeout == 0 or (s.timeout < 0 and flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
+
+
 # ---- recv ----------------------------------------------------------------------------------
 
 cdef inline bint empties(gm_sock* s) noexcept nogil:
@@ -200,7 +208,7 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             buf += n
             size -= n
         elif e == EAGAIN or e == EWOULDBLOCK:
-            if s.timeout == 0 or flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+            if gives_up(s, flags):
                 return got if got > 0 else raise_errno(e)
             if not f & PD_SET_READ:
                 gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)  # an error's, from PD_SET_WRITE
@@ -224,7 +232,8 @@ cdef char* scratch_of(gm_m* m) except NULL:
 cdef int flags_arg(PyObject* arg) except? -1:
     cdef long n = PyLong_AsLong(arg)
     if n != <int>n:
-        raise OverflowError("signed integer is greater than maximum")
+        raise OverflowError("signed integer is greater than maximum" if n > 0 else
+                            "signed integer is less than minimum")
     return <int>n
 
 
@@ -256,27 +265,25 @@ cdef PyObject* sock_recv(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
     return b
 
 
-cdef int buffer_args(str what, PyObject** args, Py_ssize_t nargs, PyObject* kwnames,
-                     PyObject** out) except -1:
-    # (buffer, nbytes=0, flags=0), each by position or by name: out[0..2], NULL if not given.
+cdef bint buffer_args(PyObject** args, Py_ssize_t nargs, PyObject* kwnames, PyObject** out) except -1:
+    # (buffer, nbytes=0, flags=0), each by position or by name: out[0..2], NULL if not given. False: they
+    # are wrong.
     cdef Py_ssize_t i
     cdef Py_ssize_t at
     out[0] = out[1] = out[2] = NULL
     if nargs > 3:
-        raise TypeError(f"{what}() takes at most 3 arguments ({nargs} given)")
+        return False
     for i in range(nargs):
         out[i] = args[i]
     for i in range(tuple_size(kwnames) if kwnames != NULL else 0):
         name = <object>tuple_get(kwnames, i)
         if name not in ("buffer", "nbytes", "flags"):
-            raise TypeError(f"{what}() got an unexpected keyword argument {name!r}")
+            return False
         at = 0 if name == "buffer" else 1 if name == "nbytes" else 2
         if out[at] != NULL:
-            raise TypeError(f"{what}() got multiple values for argument {name!r}")
+            return False
         out[at] = args[nargs + i]
-    if out[0] == NULL:
-        raise TypeError(f"{what}() missing required argument 'buffer' (pos 1)")
-    return 0
+    return out[0] != NULL and PyObject_CheckBuffer(out[0])
 
 
 cdef PyObject* sock_recv_into(PyObject* self, PyObject** args, Py_ssize_t nargs,
@@ -287,17 +294,19 @@ cdef PyObject* sock_recv_into(PyObject* self, PyObject** args, Py_ssize_t nargs,
     cdef Py_ssize_t size = 0
     cdef Py_ssize_t n
     cdef int flags = 0
-    if gm_unlikely(m == NULL):
+    if gm_unlikely(m == NULL or not buffer_args(args, nargs, kwnames, given)):
         return call_plain("recv_into", self, args, nargs, kwnames)
-    buffer_args("recv_into", args, nargs, kwnames, given)
     if given[1] != NULL:
-        size = PyNumber_AsSsize_t(given[1], PyExc_OverflowError)
-        if size < 0:
-            raise ValueError("negative buffersize in recv_into")
+        size = PyLong_AsSsize_t(PyNumber_Index(<object>given[1]))
     if given[2] != NULL:
         flags = flags_arg(given[2])
-    PyObject_GetBuffer(given[0], &b, PyBUF_WRITABLE)
     try:
+        PyObject_GetBuffer(given[0], &b, PyBUF_WRITABLE)
+    except BufferError:                 # the original says it in its words
+        return call_plain("recv_into", self, args, nargs, kwnames)
+    try:
+        if size < 0:
+            raise ValueError("negative buffersize in recv_into")
         if size == 0:
             size = b.len
         elif size > b.len:
@@ -329,7 +338,7 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
         if gm_likely(n >= 0):
             return n
         if e == EAGAIN or e == EWOULDBLOCK:
-            if s.timeout == 0 or flags & MSG_DONTWAIT:
+            if gives_up(s, flags):
                 return raise_errno(e)
             sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
         elif e == EINTR:
@@ -354,10 +363,8 @@ cdef PyObject* sock_send(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
     cdef Py_buffer b
     cdef Py_ssize_t n
     cdef int flags = 0
-    if gm_unlikely(m == NULL):
+    if gm_unlikely(m == NULL or nargs < 1 or nargs > 2):
         return call_plain("send", self, args, nargs, NULL)
-    if gm_unlikely(nargs < 1 or nargs > 2):
-        raise TypeError(f"send() takes 1 or 2 arguments ({nargs} given)")
     if nargs == 2:
         flags = flags_arg(args[1])
     io_turn(m)
@@ -388,10 +395,8 @@ cdef PyObject* sock_sendall(PyObject* self, PyObject** args, Py_ssize_t nargs) e
     cdef gm_m* m = io_m()
     cdef Py_buffer b
     cdef int flags = 0
-    if gm_unlikely(m == NULL):
+    if gm_unlikely(m == NULL or nargs < 1 or nargs > 2):
         return call_plain("sendall", self, args, nargs, NULL)
-    if gm_unlikely(nargs < 1 or nargs > 2):
-        raise TypeError(f"sendall() takes 1 or 2 arguments ({nargs} given)")
     if nargs == 2:
         flags = flags_arg(args[1])
     if gm_likely(PyBytes_CheckExact(args[0])):
@@ -626,12 +631,24 @@ cdef object twin_of(gm_sock* s):
 cdef void twin_done(object twin) noexcept:
     global twin_spare
     (<gm_sock*><PyObject*>twin).fd = -1         # it closes nothing
-    twin_spare = twin
+    if refcnt(<PyObject*>twin) == 1:            # else an audit hook has kept it
+        twin_spare = twin
 
 
 cdef PyObject* call_plain(str name, PyObject* self, PyObject** args, Py_ssize_t nargs,
                           PyObject* kwnames) except NULL:
     return call_method(<PyObject*>plain[name], self, args, nargs, kwnames)
+
+
+cdef object again_and_again(object buffers):
+    # An iterator's items would be gone at the second try.
+    if isinstance(buffers, (list, tuple)):
+        return buffers
+    try:
+        items = iter(buffers)
+    except TypeError:
+        return buffers                  # the original says it in its words
+    return list(items)
 
 
 cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObject* self,
@@ -651,6 +668,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     if s.timeout == 0:
         return own(method(<object>self, *given, **named))
     io_turn(m)
+    for i in range(min(nargs, flags_at) if name == "sendmsg" else 1 if name == "recvmsg_into" else 0):
+        given[i] = again_and_again(given[i])
     if "flags" in named:
         flags = flags_arg(<PyObject*>(<object>named["flags"]))
         named["flags"] = flags | MSG_DONTWAIT
@@ -668,7 +687,7 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
         try:
             return own(method(twin, *given, **named))
         except BlockingIOError:
-            if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+            if gives_up(s, flags):
                 raise
         finally:
             twin_done(twin)
@@ -685,7 +704,7 @@ cdef PyObject* sock_recvfrom(PyObject* self, PyObject** args, Py_ssize_t nargs) 
 cdef PyObject* sock_recvfrom_into(PyObject* self, PyObject** args, Py_ssize_t nargs,
                                   PyObject* kwnames) except NULL:
     cdef gm_m* m = io_m()
-    if m == NULL or nargs == 0:
+    if m == NULL or (nargs == 0 and kwnames == NULL):
         return call_plain("recvfrom_into", self, args, nargs, kwnames)
     return sock_other(m, "recvfrom_into", PD_READ, 2, self, args, nargs, kwnames)
 
