@@ -1,5 +1,6 @@
 """gmpx.patch: in place, at any time, and back again."""
 
+import os
 import select
 import selectors
 import socket
@@ -194,8 +195,10 @@ def test_select(patched, pair, parked):
             bad()
     with pytest.raises(ValueError):
         select.select([a], [], [], -1)
+    fd = os.dup(a.fileno())
+    os.close(fd)
     with pytest.raises(OSError):
-        select.select([9_00], [], [])
+        select.select([fd], [], [])
 
 
 def test_urgent_data_in_select(patched):
