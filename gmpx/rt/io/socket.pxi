@@ -15,6 +15,9 @@
 #   H2  One attempt comes before any wait, unless PD_READ says that it would be in vain: a read that
 #       returned less than it asked for has emptied a TCP socket's buffer, so it leaves PD_READ clear. Not if
 #       the peer has closed (PD_HUP: no edge follows) or urgent data has come (reported as PD_HUP, too).
+#   H6  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
+#       its answer is often there before our send returns. A socket that is registered parks after each
+#       short read (H2); one that is not is, by the fourth that found something.
 #   H3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
 #       object with the same descriptor and a time-out of 0. The socket's own time-out is left alone, for
 #       other goroutines and threads use it meanwhile.
@@ -185,8 +188,11 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
     io_turn(m)
     while True:
         f = gm_load_u32_relaxed(&pd.flags)
-        if (f & (PD_SET_READ | PD_READ)) == PD_SET_READ and flags == 0 and s.timeout != 0 and size > 0:
-            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2
+        if ((f & (PD_SET_READ | PD_READ)) == PD_SET_READ or gm_unlikely(
+                (f & (PD_EAGER_MOST | PD_SET_READ)) == PD_EAGER_MOST)) and (
+                flags == 0 and s.timeout != 0 and size > 0):
+            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2, H6
+            continue
         if f & PD_SET_READ:
             gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # F2
         if gm_likely(size <= BIG_BYTES):
@@ -201,6 +207,8 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             if f & PD_SET_READ and (n == size or n == 0 or flags or not empties(s)
                                     or gm_load_u32_relaxed(&pd.flags) & PD_HUP):
                 gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+            elif gm_unlikely(not f & PD_SET_READ) and n > 0 and n < size:
+                sock_eager(pd, f)
             got += n
             if gm_likely(not flags & MSG_WAITALL) or n == 0 or n == size or s.timeout >= 0 or (
                     flags & MSG_PEEK):
@@ -219,6 +227,13 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
         else:
             gm_fetch_or_u32_seqcst(&pd.flags, f & PD_SET_READ and PD_READ)
             return got if got > 0 else raise_errno(e)
+
+
+cdef void sock_eager(gm_pd* pd, uint32_t f) noexcept nogil:
+    # H6. A count that gets lost to another reader is none the worse.
+    if f & PD_EAGER_MOST != PD_EAGER_MOST:
+        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_EAGER_MOST)
+        gm_fetch_or_u32_seqcst(&pd.flags, (f & PD_EAGER_MOST) + PD_EAGER)
 
 
 cdef char* scratch_of(gm_m* m) except NULL:
