@@ -285,6 +285,7 @@ cdef struct gm_p:
     # what sysmon has seen of it, written by sysmon alone (acquire_p: by the lock)
     gm_u64 seen                 # sched_tick at seen_at, sysmon / thieves
     int64_t seen_at
+    int64_t seen_cpu            # its M's CPU time at seen_at, -1 if not known
     int free                    # samples since, and since its M was last found with the GIL, that
     int other                   # found nobody having it; or perhaps somebody else
     gm_u32 verdict              # STANDS_*, sysmon / thieves
@@ -308,6 +309,7 @@ cdef struct gm_timers:          # an M's: see rt/sched/timers.pxi
 cdef struct gm_m:
     int64_t id
     uint64_t ident              # constant: the thread's id
+    int64_t cpu_clock           # constant: of its CPU time, 0 if there is none
     int kind                    # sched.lock / sysmon, as a hint
     void* ts                    # constant: the thread's PyThreadState
     gm_g* curg                  # owner: G whose code runs, NULL while scheduling

@@ -69,6 +69,7 @@ GM_INLINE int64_t gm_nanotime(void) {
 GM_INLINE void gm_osyield(void) { SwitchToThread(); }
 #else
 #  include <time.h>
+#  include <pthread.h>
 #  include <sched.h>
 /* Not inlined: its timespec would lie in the frame of each goroutine that parks. */
 __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
@@ -77,6 +78,23 @@ __attribute__((noinline, unused)) static int64_t gm_nanotime(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 GM_INLINE void gm_osyield(void) { sched_yield(); }
+#endif
+
+/* The CPU time of a thread, for others to read. gm_cpu_clock: the calling thread's clock, 0 where there
+ * is none; gm_cpu_time: nanoseconds, -1 if it is not known. */
+#if defined(__linux__)
+GM_INLINE int64_t gm_cpu_clock(void) {
+    clockid_t c;
+    return pthread_getcpuclockid(pthread_self(), &c) == 0 ? (int64_t)c : 0;
+}
+GM_INLINE int64_t gm_cpu_time(int64_t clock) {
+    struct timespec t;
+    if (clock == 0 || clock_gettime((clockid_t)clock, &t) != 0) return -1;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+#else
+GM_INLINE int64_t gm_cpu_clock(void) { return 0; }
+GM_INLINE int64_t gm_cpu_time(int64_t clock) { (void)clock; return -1; }
 #endif
 
 /* Calls f in the child of every fork(), before Python's own at-fork functions. */

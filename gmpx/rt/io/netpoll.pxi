@@ -299,14 +299,17 @@ cdef int net_poll "gm_net_poll"(gm_m* owner, gm_m* m, int64_t ns) noexcept nogil
 cdef int net_look(gm_m* m) noexcept nogil:
     # find_runnable, the GIL held and nothing to run. What is there, or comes soon where the GIL would be
     # long in coming back (one connection beside a thread that computes: 150 against 28,000 replies a
-    # second), costs no hand-over of it. Where a look has been in vain again and again it is a system call
-    # for nothing, and is left out but for every NET_TRY-th time.
+    # second), costs no hand-over of it. Not if it is another M of ours that keeps the GIL busy: it may have
+    # a thousand connections, and this one a single one. Where a look has been in vain again and again it
+    # is a system call for nothing, and is left out but for every NET_TRY-th time.
     cdef int i
     cdef int n = 0
-    if m.net_misses >= NET_TRY and m.net_misses % NET_TRY != 0 and not m.gil_slow:
+    cdef bint spins = m.gil_slow and (
+        gm_load_u32_relaxed(&sched.nm) <= gm_load_u32_relaxed(&sched.nmidle))
+    if m.net_misses >= NET_TRY and m.net_misses % NET_TRY != 0 and not spins:
         m.net_misses += 1
         return 0
-    for i in range(NET_SPINS if m.gil_slow else 1):
+    for i in range(NET_SPINS if spins else 1):
         n = net_poll(m, m, 0)
         if n != 0:
             break

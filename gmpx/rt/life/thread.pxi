@@ -44,6 +44,7 @@ cdef gm_m* m_of_new_thread() except NULL:
         raise MemoryError()
     obj.m = m
     m.ident = PyThread_get_thread_ident()
+    m.cpu_clock = gm_cpu_clock()
     m.ts = PyThreadState_Get()
     m.obj = <PyObject*>obj
     obj.park.m = m

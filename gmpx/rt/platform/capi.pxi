@@ -48,6 +48,8 @@ cdef extern from "pycompat.h" nogil:
     int64_t gm_nanotime()
     void gm_prefetch_g(void*)
     int64_t gm_nanotime_coarse()
+    int64_t gm_cpu_clock()
+    int64_t gm_cpu_time(int64_t)
     void gm_osyield()
     int gm_atfork_child(void (*f)() noexcept nogil)
     int gm_lock_init(gm_lock*, unsigned int rank)

@@ -438,6 +438,7 @@ cdef void m_loop(gm_m* m) noexcept:
     cdef Machine obj
     cdef PyObject* me
     m.ident = PyThread_get_thread_ident()       # before all that allocates: finalizers may call go
+    m.cpu_clock = gm_cpu_clock()
     m.ts = PyThreadState_Get()
     me = greenlet_current()
     if me == NULL:

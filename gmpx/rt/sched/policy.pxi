@@ -19,7 +19,8 @@
 #                       take as Go's do.
 #       STANDS_BUSY     it has not ticked for STALL_NS while nobody else did, or for SLOW_STALL_NS
 #                       whatever the others did (an M that waits for the GIL stands still for as long
-#                       as the others keep it): a thread that computes, or does nothing but spawn.
+#                       as the others keep it), and has used CPU time meanwhile: a thread that
+#                       computes, or does nothing but spawn.
 #                       Thieves take one G at sysmon's first look, twice as many at each further one.
 #     A verdict holds for the tick that it was given at: the first G that the P runs ends it.
 #   - Gs that overflow from a ring stay its P's (overflow_of): they are stolen as its ring is.

@@ -209,6 +209,7 @@ cdef void sample(gm_p* p, int64_t now) noexcept nogil:
         gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
         gm_store_u64_relaxed(&p.seen, tick)
         p.seen_at = now
+        p.seen_cpu = gm_cpu_time(m.cpu_clock) if m != NULL else -1
         p.free = p.other = 0
         p.grant_next = 1
         return
@@ -222,13 +223,20 @@ cdef void sample(gm_p* p, int64_t now) noexcept nogil:
     if now - p.seen_at >= LOOK_NS // 2 and (
             p.free >= FREE_SAMPLES or p.free + p.other >= OTHER_SAMPLES):
         verdict = STANDS_BLOCKED
-    elif now - p.seen_at >= SLOW_STALL_NS or (
-            now - p.seen_at >= STALL_NS and now - sysmon.ticked_at >= STALL_NS):
+    elif (now - p.seen_at >= SLOW_STALL_NS or (
+            now - p.seen_at >= STALL_NS and now - sysmon.ticked_at >= STALL_NS)) and computes(p, m):
         verdict = STANDS_BUSY
         if fresh_len(p) > 0:
             gm_store_u32_relaxed(&p.grant, p.grant_next)
             p.grant_next = min(2 * p.grant_next, GM_RUNQ_HALF)
     gm_store_u32_release(&p.verdict, verdict)       # pairs with the acquire in policy_steals
+
+
+cdef bint computes(gm_p* p, gm_m* m) noexcept nogil:
+    # Whether its thread has run meanwhile. One that the system does not let run, on a loaded machine,
+    # goes on with its Gs when it is let; nobody else would get the GIL that it keeps.
+    cdef int64_t cpu = gm_cpu_time(m.cpu_clock)
+    return cpu < 0 or p.seen_cpu < 0 or cpu - p.seen_cpu >= STALL_NS // 2
 
 
 cdef bint glob_stands(int64_t now) noexcept nogil:
