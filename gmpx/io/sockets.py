@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket as _socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gmpx._core import _socket_class, _socket_init, _socket_methods
@@ -24,7 +25,8 @@ class Socket(_socket.socket):
         def accept(self) -> tuple[Socket, Any]: ...
 
 
-for _name, _method in _socket_methods().items():
-    setattr(Socket, _name, _method)
-Socket.__init__ = _socket_init()  # type: ignore[method-assign]
-_socket_class(Socket)
+if sys.platform != "win32":  # there it is a plain socket yet, whose waits block the thread
+    for _name, _method in _socket_methods().items():
+        setattr(Socket, _name, _method)
+    Socket.__init__ = _socket_init()  # type: ignore[method-assign]
+    _socket_class(Socket)

@@ -353,6 +353,7 @@ cdef int pd_watch(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
     cdef bint known = pd.m == m
     cdef uint32_t want
     cdef int r
+    once = once or not GM_POLL_EDGES
     if pd.m != m and (pd.m == NULL or pd_idle(pd) or pd.m.kind == M_DEAD):      # F4
         if pd.m != NULL:
             gm_poller_unset(&pd.m.poller, pd.fd)

@@ -15,6 +15,7 @@
  *                                   minus an errno
  *   gm_poller_break(p)              the present or next wait ends, with an event of GM_POLL_BROKEN
  *   gm_pevent_tag(e), gm_pevent_bits(e)
+ *   GM_POLL_EDGES                   0: it knows GM_POLL_ONCE alone
  *
  * A poller that is not open has fd 0 in its struct (it holds the descriptor plus one).
  */

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define GM_POLL_EDGES 1
+
 typedef struct epoll_event gm_pevent;
 
 GM_INLINE uint64_t gm_pevent_tag(gm_pevent *e) { return e->data.u64; }

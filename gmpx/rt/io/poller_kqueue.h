@@ -7,6 +7,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#define GM_POLL_EDGES 1
+
 typedef struct kevent gm_pevent;
 
 GM_INLINE uint64_t gm_pevent_tag(gm_pevent *e) { return (uint64_t)(uintptr_t)e->udata; }

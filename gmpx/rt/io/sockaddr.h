@@ -25,7 +25,21 @@ typedef struct {
     int64_t timeout;                    /* nanoseconds; 0: non-blocking, < 0: for ever */
 } gm_sock;
 
-#if !defined(_WIN32)
+/* Windows has no MSG_DONTWAIT; until there is another way its sockets are left alone, and nothing of this is
+ * called there. */
+#if defined(_WIN32)
+#  define GM_SOCKETS 0
+#  define MSG_DONTWAIT 0
+#  define MSG_ERRQUEUE 0
+#  define gm_accept(fd, a, n) (-1)
+#  define gm_set_nonblock(fd) (-1)
+#  define gm_set_block(fd) ((void)(fd))
+#  define gm_so_error(fd) 0
+#  define gm_lingers(fd) 1
+#  define gm_writable_now(fd) 0
+static PyObject *gm_address(struct sockaddr_storage *a, socklen_t n) { (void)a; (void)n; return NULL; }
+#else
+#  define GM_SOCKETS 1
 #  include <arpa/inet.h>
 #  include <fcntl.h>
 #  include <netinet/in.h>

@@ -44,6 +44,7 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     Py_ssize_t c_recv "recv"(int, void*, size_t, int)
     Py_ssize_t c_send "send"(int, const void*, size_t, int)
     int c_close "close"(int)
+    enum: GM_SOCKETS
     int MSG_DONTWAIT
     int MSG_WAITALL
     int MSG_PEEK
@@ -841,6 +842,8 @@ def _socket_methods():
     cdef dict found = {}
     if socket_table is not None:
         return dict(socket_table)
+    if not GM_SOCKETS:
+        raise RuntimeError("gmpx has no sockets of its own on this platform yet")
     import _socket
     import socket
     raw_socket = _socket.socket

@@ -86,6 +86,7 @@ cdef extern from "rt/io/poller.h" nogil:
     uint32_t GM_POLL_ONCE
     uint64_t GM_POLL_BROKEN
     uint64_t GM_POLL_SIGNAL
+    enum: GM_POLL_EDGES
     ctypedef struct gm_pevent:
         pass
     bint gm_poller_is_open(gm_poller*)
