@@ -1,18 +1,29 @@
 """Runs test modules of CPython's own suite in this process and prints {test id: outcome} as JSON.
 
-    python patched.py [--patch before|after] [--goroutines N] [--only ID ...] module ...
+    python patched.py [--patch before|after] [--goroutines N] [--clients]
+        [--limit SECONDS] [--only ID] [--skip ID] module ...
 
 ``--patch before`` calls gmpx.patch.all() before the tests are imported, ``after`` when they have been.
 Without ``--goroutines`` the tests run in the main goroutine; with it each TestCase class runs in N
-goroutines at once, all classes side by side. What the tests print goes to stderr.
+goroutines at once, all classes side by side. ``--clients``: what a test starts as a client is a goroutine,
+too, not a thread. IDs are patterns. What the tests print goes to stderr.
 """
 
+import _thread
 import argparse
+import contextlib
+import contextvars
+import faulthandler
+import fnmatch
 import importlib
 import json
 import os
 import socket
 import sys
+import tempfile
+import threading
+import time
+import types
 import unittest
 import warnings
 
@@ -76,6 +87,10 @@ def cases(suite):
             yield item
 
 
+def named(test, patterns):
+    return any(fnmatch.fnmatchcase(test.id(), pattern) for pattern in patterns)
+
+
 def load(names):
     """({module: [tests]}, {name: why it cannot be had})"""
     from test import support
@@ -107,41 +122,143 @@ def vsock_works():
     return True
 
 
-def side_by_side(module, tests, n, result):
-    """Each class of the module in n goroutines at once; what the module sets up is set up once."""
+class OwnNames:
+    """test.support.os_helper, with a TESTFN for each goroutine of side_by_side and what that starts."""
+
+    of = contextvars.ContextVar("of", default="")
+
+    def __init__(self, os_helper):
+        self.os_helper = os_helper
+
+    @property
+    def TESTFN(self):
+        return self.os_helper.TESTFN + self.of.get()
+
+    def __getattr__(self, name):
+        return getattr(self.os_helper, name)
+
+
+class Exit(Exception):
+    """thread.exit() of a goroutine."""
+
+
+def leave():
+    raise Exit
+
+
+def start_thread(fn, args):
+    return _thread.start_new_thread(contextvars.copy_context().run, (fn, *args))
+
+
+def start_goroutine(fn, args):
+    import gmpx
+
+    def run():
+        with contextlib.suppress(Exit):
+            fn(*args)
+
+    return gmpx.go(run).id
+
+
+def event_class():
+    import gmpx
+
+    class Event:
+        """threading.Event's interface."""
+
+        def __init__(self):
+            self.event = gmpx.Event()
+            self.set, self.clear, self.is_set = self.event.set, self.event.clear, self.event.is_set
+
+        def wait(self, timeout=None):
+            try:
+                return self.event.wait(timeout)
+            except TimeoutError:
+                return False
+
+    return Event
+
+
+def adapt(module, clients):
+    """For side_by_side. test_socket starts its clients by _thread, and they meet at events."""
+    from test.support import threading_helper
+
+    # it counts the process's threads, which are the others' here
+    threading_helper.wait_threads_exit = lambda timeout=None: contextlib.nullcontext()
+    if hasattr(module, "os_helper"):
+        module.os_helper = OwnNames(module.os_helper)
+    if hasattr(module, "ThreadableTest"):
+        start, leaves = (start_goroutine, leave) if clients else (start_thread, _thread.exit)
+        module.thread = types.SimpleNamespace(start_new_thread=start, exit=leaves)
+        if clients:
+            module.threading = types.SimpleNamespace(
+                **{**vars(threading), "Event": event_class()}
+            )
+
+
+def side_by_side(tests, n, result):
+    """Each class of a module in n goroutines at once; what the module sets up is set up once."""
     import gmpx
 
     classes = {}
     for test in tests:
-        classes.setdefault(type(test), []).append(test)
+        classes.setdefault(type(test), []).append(test._testMethodName)
 
-    def run(cls, names):
+    def run(i, cls, names):
+        # what setUpClass sets is each copy's own
+        cls = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
+        OwnNames.of.set(f"_{cls.__name__}_{i}")
         mine = Outcomes()
         unittest.TestSuite(cls(name) for name in names).run(mine)
         return mine.of
 
-    group = [
-        gmpx.go(run, cls, [test._testMethodName for test in own])
-        for _ in range(n)
-        for cls, own in classes.items()
-        if own[0]._testMethodName != "runTest"
-    ]
+    group = [gmpx.go(run, i, cls, names) for i in range(n) for cls, names in classes.items()]
     for g in group:
         for name, outcome in g.result().items():
             if result.get(name, "ok") == "ok" or not outcome.startswith(("ok", "skipped")):
                 result[name] = outcome
 
 
+def run_module(module, tests, options, outcomes):
+    vsock = vsock_works()
+    tests = [
+        test
+        for test in tests
+        if (vsock or "VSOCK" not in test.id())
+        and not named(test, options.skip)
+        and (not options.only or named(test, options.only))
+    ]
+    if options.goroutines:
+        adapt(module, options.clients)
+        side_by_side(tests, options.goroutines, outcomes)
+    else:
+        result = Outcomes()
+        unittest.TestSuite(tests).run(result)
+        outcomes.update(result.of)
+
+
+def end_at(seconds):
+    """Shows what everybody waits for, and ends the process."""
+    time.sleep(seconds)
+    if "gmpx" in sys.modules:
+        sys.modules["gmpx"].dump()
+    faulthandler.dump_traceback()
+    os._exit(3)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--patch", choices=["before", "after"])
     parser.add_argument("--goroutines", type=int, default=0)
+    parser.add_argument("--clients", action="store_true")
+    parser.add_argument("--limit", type=float, default=600, help="seconds")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("modules", nargs="+")
     options = parser.parse_args()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    _thread.start_new_thread(end_at, (options.limit,))
     for name in PROXIES:
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
@@ -151,20 +268,11 @@ def main():
     found, outcomes = load(options.modules)
     if options.patch == "after":
         patch()
-    vsock = vsock_works()
-    for module, tests in found.items():
-        tests = [
-            test
-            for test in tests
-            if (vsock or "VSOCK" not in test.id())
-            and test.id() not in options.skip and (not options.only or test.id() in options.only)
-        ]
-        if options.goroutines:
-            side_by_side(module, tests, options.goroutines, outcomes)
-        else:
-            result = Outcomes()
-            unittest.TestSuite(tests).run(result)
-            outcomes.update(result.of)
+    with tempfile.TemporaryDirectory() as path:
+        os.chdir(path)
+        for module, tests in found.items():
+            run_module(module, tests, options, outcomes)
+        os.chdir("/")
     json.dump(outcomes, out, indent=1)
     out.flush()
 

@@ -1,0 +1,171 @@
+"""CPython's own tests of sockets, select and what is built on them, patched: none fails that passes without.
+
+patched.py runs each file in a process of its own. What fails under the patch is run again without it, and
+counts if it passes there. (A test that only fails at times is run once under the patch: it counts.) Then the same classes run in goroutines side by side, clients and servers at once.
+GMPX_CPYTHON_ALL=1 leaves nothing out for its slowness, and patches once before and once after the import.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("test.support", reason="this Python has no test package")
+pytest.importorskip("test.test_socket", reason="this Python's test package has no tests")
+
+PATCHED = Path(__file__).with_name("patched.py")
+ALL = os.environ.get("GMPX_CPYTHON_ALL") == "1"
+# A process that hangs shows what for, and ends.
+LIMIT = 300
+
+MODULES = [
+    "test_socket",
+    "test_asyncio.test_sock_lowlevel",
+    "test_asyncio.test_selector_events",
+    "test_select",
+    "test_selectors",
+    "test_poll",
+    "test_epoll",
+    "test_httplib",
+    "test_httpservers",
+    "test_smtplib",
+    "test_socketserver",
+    "test_urllib",
+    "test_urllib2_localnet",
+    "test_xmlrpc",
+]
+
+# What fails under the patch and passes without: {pattern of ids: why}. Nothing.
+FAILS: dict[str, str] = {}
+
+# Tests that only wait, for 3 to 10 s each.
+SLOW = ["*.PollTests.test_poll2", "*.MultiPathServerTestCase.*"]
+
+# What cannot run beside others in one process, on threads no more than in goroutines.
+PROCESS = "changes what is the whole process's: "
+ALONE = {
+    "test_socket": {
+        "*.Interrupted*": PROCESS + "alarms",
+        "*.testInterruptedTimeout": PROCESS + "alarms",
+        "*.GeneralModuleTests.*": PROCESS + "the default time-out, alarms",
+        "*.testInheritFlags*": PROCESS + "the default time-out",
+        "*.NonblockConstantTest.*": PROCESS + "the default time-out",
+        "*.testTimeoutDefault": PROCESS + "the default time-out",
+        "*.testTimeoutNone": PROCESS + "the default time-out",
+        "*.NetworkConnectionNoServer.*": PROCESS + "socket.socket",
+        "*_invalidfd": "uses a descriptor that is closed, which another has opened meanwhile",
+        "*.TestLinuxAbstractNamespace.*": "one name for all",
+        "*.TestUnixDomain.testUnencodableAddr": "one name for all",
+    },
+    "test_socketserver": {
+        "*.ErrorHandlerTest.*": "one file for all",
+        "*Fork*": "waits for any child",
+        "*_fork*": "waits for any child",
+        "*.SocketWriterTest.*": PROCESS + "signals",
+    },
+    "test_httplib": {},
+    "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
+    "test_epoll": {},
+    "test_httpservers": {
+        "*.ScriptTestCase.*": PROCESS + "mocks of http.server",
+        "*.CommandLine*": PROCESS + "mocks of http.server",
+        "*.CGIHTTPServer*": PROCESS + "os.environ and the directory",
+        "*.SimpleHTTPServerTestCase.*": PROCESS + "the directory",
+    },
+}
+
+
+class Runs:
+    """The processes, three at a time, for they mostly wait; asked for before the tests want them."""
+
+    def __init__(self):
+        self.pool = ThreadPoolExecutor(max_workers=3)
+        self.asked = {}
+
+    def ask(self, *args):
+        if args not in self.asked:
+            self.asked[args] = self.pool.submit(self.run, args)
+        return self.asked[args]
+
+    def run(self, args):
+        path = os.pathsep.join([str(PATCHED.parents[2]), *sys.path])
+        done = subprocess.run(
+            [sys.executable, str(PATCHED), "--limit", str(LIMIT), *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        try:
+            assert done.returncode == 0
+            return json.loads(done.stdout)
+        except (AssertionError, ValueError):
+            end = done.stderr.decode(errors="replace")[-20000:]
+            return {"process": f"{args}: ended with {done.returncode}\n{end}"}
+
+
+def failed(outcomes):
+    return {t: o for t, o in outcomes.items() if not o.startswith(("ok", "skipped"))}
+
+
+def skip(patterns):
+    return [arg for pattern in patterns for arg in ("--skip", pattern)]
+
+
+def alone(module, when):
+    return ["--patch", when, *skip(FAILS), *skip([] if ALL else SLOW), module]
+
+
+def together(module, n, *options):
+    return ["--patch", "after", "--goroutines", str(n), *options, *skip(ALONE[module]), module]
+
+
+WHENS = ["before", "after"] if ALL else ["before"]
+TOGETHER = [
+    ("test_socket", 2, "--clients"),
+    ("test_socket", 2),
+    *((module, 3) for module in ALONE if module != "test_socket"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(request):
+    runs = Runs()
+    wanted = {item.callspec.id for item in request.session.items if hasattr(item, "callspec")}
+    for when in WHENS:
+        for module in MODULES:
+            if f"{module}-{when}" in wanted:
+                runs.ask(*alone(module, when))
+    for args in TOGETHER:
+        if "-".join(map(str, args)) in wanted:
+            runs.ask(*together(*args))
+    yield runs
+    runs.pool.shutdown(cancel_futures=True)
+
+
+def show(outcomes):
+    return "\n".join(f"{test}\n{outcome}" for test, outcome in outcomes.items())
+
+
+@pytest.mark.timeout(LIMIT * 2 + 60)
+@pytest.mark.parametrize("when", WHENS)
+@pytest.mark.parametrize("module", MODULES)
+def test_none_fails_that_passes_unpatched(module, when, runs):
+    outcomes = runs.ask(*alone(module, when)).result()
+    bad = failed(outcomes)
+    if bad and "process" not in bad:
+        plain = runs.run([arg for test in bad for arg in ("--only", test)] + [module])
+        bad = {test: outcome for test, outcome in bad.items() if test not in failed(plain)}
+    assert not bad, show(bad)
+    if list(outcomes) == [f"test.{module}"]:
+        pytest.skip(outcomes[f"test.{module}"])
+
+
+@pytest.mark.timeout(LIMIT * 2 + 60)
+@pytest.mark.parametrize("args", TOGETHER, ids=lambda args: "-".join(map(str, args)))
+def test_side_by_side_in_goroutines(args, runs):
+    bad = failed(runs.ask(*together(*args)).result())
+    assert not bad, show(bad)
