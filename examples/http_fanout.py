@@ -99,8 +99,8 @@ def may_pass(error):
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return error.code in RETRY_STATUSES
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
+    if isinstance(error, urllib.error.URLError):
+        error = error.reason  # an exception, or a text about the URL
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
     if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
