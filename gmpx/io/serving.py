@@ -50,15 +50,16 @@ def serve(
 ) -> None:
     """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
 
-    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener fails or is
-    closed. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
+    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
     that have not are cancelled and waited for.
 
     Args:
         handler: its connection is a ``Socket``, which is closed when it returns. What it raises goes to
             ``excepthook``, and the others go on; that the peer has gone (ConnectionResetError,
             BrokenPipeError) is no news.
-        listener: a listening socket, or (host, port) to listen on. A socket stays open and the caller's.
+        listener: a listening socket, or (host, port) to listen on. A socket stays open and the caller's;
+            closing it does not end the server, which has a duplicate. It is made non-blocking, for all
+            that share the open file, until its ``settimeout`` is called.
         limit: how many handlers may run at once; further clients wait in the system's queue, as they do
             while the process has no descriptor left.
         grace: seconds; None or 0 cancels handlers at once, ``math.inf`` waits for all of them.

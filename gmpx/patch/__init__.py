@@ -12,8 +12,9 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: TLS once the connection stands, names (DNS), pipes, subprocesses, locks and queues of
-``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it elsewhere.
+What is not patched yet: TLS (the handshake and all that follows), names (DNS), pipes, subprocesses, locks
+and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
+elsewhere.
 """
 
 from collections.abc import Callable, Iterable

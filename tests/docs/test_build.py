@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import gmpx
+import gmpx.io
+import gmpx.patch
 import gmpx.testing
 
 DOCS = Path(gmpx.__file__).resolve().parents[1] / "docs"
@@ -35,6 +37,8 @@ def test_reference_has_every_name(built):
     page = (built / "api.html").read_text()
     constants = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"}
     names = {f"gmpx.{name}" for name in set(gmpx.__all__) - constants - {"context"}}
+    names |= {f"gmpx.{module.__name__[5:]}.{name}"
+              for module in (gmpx.io, gmpx.patch) for name in module.__all__}  # fmt: skip
     names |= {f"gmpx.testing.{name}" for name in gmpx.testing.__all__}
     names |= {f"gmpx.context.{name}" for name in gmpx.context.__all__}
     names |= {"gmpx.Chan.send", "gmpx.Goroutine.result", "gmpx.WaitGroup.go", "gmpx.Group.go"}
@@ -45,7 +49,7 @@ def test_reference_has_every_name(built):
         assert constant in page
 
 
-@pytest.mark.parametrize("page", ["from-go", "from-asyncio", "from-gevent", "debugging"])
+@pytest.mark.parametrize("page", [path.stem for path in DOCS.glob("*.md") if path.stem not in ("index", "api")])
 def test_guide_is_there(built, page):
     text = (built / f"{page}.html").read_text()
     assert "gmpx" in text and len(text) > 3000

@@ -6,12 +6,16 @@ import io
 import os
 import pathlib
 import re
+import socket
+import urllib.request
 
 import pytest
 
 import gmpx
 import gmpx._core
 import gmpx.fanout
+import gmpx.io
+import gmpx.patch
 
 ROOT = pathlib.Path(gmpx.__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -27,6 +31,9 @@ def documented():
             for member, value in vars(thing).items():
                 if not member.startswith("_"):
                     things[f"{name}.{member}"] = value
+    for module in (gmpx.io, gmpx.patch):
+        things[module.__name__] = module
+        things |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
     return {name: t.__doc__ for name, t in things.items() if ">>>" in (t.__doc__ or "")}
 
 
@@ -37,6 +44,9 @@ DOCUMENTED = documented()
 def test_docstring(name):
     globs = {n: getattr(gmpx, n) for n in gmpx.__all__}
     globs["gmpx"] = gmpx
+    if name.startswith("gmpx.io."):
+        globs |= {n: getattr(gmpx.io, n) for n in gmpx.io.__all__}
+        globs["socket"] = socket
     test = doctest.DocTestParser().get_doctest(DOCUMENTED[name], globs, name, None, None)
     assert test.examples
     out = []
@@ -48,6 +58,10 @@ def test_docstring(name):
 @pytest.mark.skipif(not README.exists(), reason="not run from a checkout")
 def test_readme(monkeypatch):
     monkeypatch.chdir(ROOT)
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(urllib.request, "_opener", None)
     text = README.read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
     assert len(blocks) >= 3
@@ -55,11 +69,19 @@ def test_readme(monkeypatch):
     expected = [c.strip() for line in code.splitlines() if line.lstrip().startswith("print(")
                 for c in re.findall(r"\)\s+# (.*)$", line)]
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        globs = {"__name__": "readme"}
-        exec(compile(code, "README.md", "exec"), globs)
+    try:
+        with contextlib.redirect_stdout(printed):
+            globs = {"__name__": "readme"}
+            exec(compile(code, "README.md", "exec"), globs)
+        assert gmpx.patch.report().count("not patched") == 3
+    finally:
+        gmpx.patch.undo()
     assert printed.getvalue().splitlines() == expected
     squares = globs.get("squares")
     if squares is not None:
         squares.close()
+    globs["server"].join()
+    globs["listener"].close()
+    for name in ("r", "w"):
+        os.close(globs[name])
     assert os.getcwd() == str(ROOT)
