@@ -4,9 +4,11 @@ In short rounds, so that under valgrind, where all is fifty times slower, no P s
 long that another M comes to help: the counts would depend on the clock.
 """
 
+import socket
 import sys
 
 import gmpx
+import gmpx.io
 
 ROUND = 20
 
@@ -78,7 +80,28 @@ def mutex(n):
         unlock()
 
 
-PATHS = [spawn, spawn_and_join, switch, hop_unbuffered, hop_buffered, select_ready, mutex]
+def echo(n):
+    # a request and its answer between two goroutines, each of which waits for the other
+    pair = socket.socketpair()
+    with pair[0], pair[1]:
+        a, b = (gmpx.io.Socket(s.family, s.type, s.proto, s.detach()) for s in pair)
+
+    def server():
+        recv, sendall = b.recv, b.sendall
+        while data := recv(100):
+            sendall(data)
+
+    g = gmpx.go(server)
+    recv, sendall = a.recv, a.sendall
+    for _ in range(n):
+        sendall(b"x")
+        recv(100)
+    a.close()
+    g.join()
+    b.close()
+
+
+PATHS = [spawn, spawn_and_join, switch, hop_unbuffered, hop_buffered, select_ready, mutex, echo]
 
 if __name__ == "__main__":
     paths = {path.__name__: path for path in PATHS}
