@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Drives rings, queues, free lists, notes, park words, Ms and sysmon from C threads, for
-ThreadSanitizer.
+"""Drives rings, queues, free lists, notes, park words, Ms, sysmon and the netpoller from C threads,
+for ThreadSanitizer.
 
 The fragments included here are the shipped ones (or a copy with one deliberate mistake, see
 test_native.py), compiled with -fsanitize=thread and a ring of GM_RUNQ_SLOTS. Thread bodies
@@ -38,6 +38,7 @@ include "rt/sched/runq.pxi"
 include "rt/sched/gqueue.pxi"
 include "rt/g/gfree.pxi"
 include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
+include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the wait itself
 include "rt/sched/timers.pxi"
 include "rt/sched/policy.pxi"
 include "rt/sched/proc_nogil.pxi"       # of proc.pxi: what searches for work
@@ -471,6 +472,7 @@ def init(double stuck):
 
 
 include "harness_sched.pxi"
+include "harness_net.pxi"
 
 
 def ring(uint64_t seed, int threads, uint32_t count):

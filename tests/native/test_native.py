@@ -28,6 +28,7 @@ FRAGMENTS = {
     "gqueue": "sched",
     "gfree": "g",
     "park": "sched",
+    "netpoll": "io",
     "timers": "sched",
     "policy": "sched",
     "proc": "sched",
@@ -38,6 +39,7 @@ FRAGMENTS = {
 # The parts of fragments that touch no Python object: what a part is called, and where it begins and ends
 PARTS = {
     "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
+    "netpoll": ("netpoll_nogil", [('cdef extern from "errno.h"', "cdef int net_wait(")]),
     "proc": (
         "proc_nogil",
         [
@@ -57,7 +59,7 @@ PARTS = {
     ),
 }
 DRIVERS = ["fifo", "ring:3", "ring:2", "order:3", "inbox_and_note:3", "note:2", "note:3"]
-DRIVERS += ["gfree:3", "park:3", "park:4", "machines:5"]
+DRIVERS += ["gfree:3", "park:3", "park:4", "wires:3", "wires:5", "machines:5"]
 ITEMS = int(os.environ.get("GMPX_NATIVE_ITEMS", "40000"))
 SEED = int(os.environ.get("GMPX_NATIVE_SEED", "0")) or int.from_bytes(os.urandom(3), "big") + 1
 TIME_LIMIT_S = max(100, ITEMS // 1000)
@@ -125,6 +127,25 @@ BROKEN = {
         sample(allp[i], now)""",
         ["machines:5"],
     ),
+    # F2: an edge that nobody waits for is forgotten.
+    "edge_forgotten": (
+        "netpoll",
+        "            gm_fetch_or_u32_seqcst(&pd.flags, bits)\n",
+        "",
+        ["wires:3"],
+    ),
+    # F1: the waiters are taken without the lock.
+    "take_unlocked": (
+        "netpoll",
+        """    cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
+    pd_lock(pd)""",
+        """    cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
+    pd_lock(pd)
+    pd_unlock(pd)""",
+        ["wires:5"],
+    ),
+    # N2: who wakes an M out of its poller does not break it.
+    "no_break": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["wires:3"]),
     # Q3: newest first.
     "inbox_unreversed": (
         "gqueue",
@@ -189,7 +210,7 @@ def translate(directory, broken=None):
             text = "\n\n".join(text[text.index(a) : text.index(b)] for a, b in cuts)
         (directory / "rt" / room).mkdir(parents=True, exist_ok=True)
         (directory / "rt" / room / f"{name}.pxi").write_text(text)
-    for name in ("harness.pyx", "harness_park.pxi", "harness_sched.pxi"):
+    for name in ("harness.pyx", "harness_park.pxi", "harness_sched.pxi", "harness_net.pxi"):
         shutil.copy(HERE / name, directory)
     command = [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), "harness.pyx"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
