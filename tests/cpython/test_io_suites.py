@@ -57,6 +57,7 @@ ALONE = {
         "*.testTimeoutDefault": PROCESS + "the default time-out",
         "*.testTimeoutNone": PROCESS + "the default time-out",
         "*.NetworkConnectionNoServer.*": PROCESS + "socket.socket",
+        "*.PurePythonSocketPairTest.*": PROCESS + "socket.socketpair",
         "*_invalidfd": "uses a descriptor that is closed, which another has opened meanwhile",
         "*.TestLinuxAbstractNamespace.*": "one name for all",
         "*.TestUnixDomain.testUnencodableAddr": "one name for all",
