@@ -72,6 +72,7 @@ ALONE = {
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
     "test_httpservers": {
+        "*.RequestHandlerLoggingTestCase.*": PROCESS + "sys.stderr",
         "*.ScriptTestCase.*": PROCESS + "mocks of http.server",
         "*.CommandLine*": PROCESS + "mocks of http.server",
         "*.CGIHTTPServer*": PROCESS + "os.environ and the directory",
