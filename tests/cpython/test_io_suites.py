@@ -57,6 +57,7 @@ ALONE = {
         "*.testTimeoutDefault": PROCESS + "the default time-out",
         "*.testTimeoutNone": PROCESS + "the default time-out",
         "*.NetworkConnectionNoServer.*": PROCESS + "socket.socket",
+        "*.PurePythonSocketPairTest.*": PROCESS + "socket.socketpair",
         "*_invalidfd": "uses a descriptor that is closed, which another has opened meanwhile",
         "*.TestLinuxAbstractNamespace.*": "one name for all",
         "*.TestUnixDomain.testUnencodableAddr": "one name for all",
@@ -71,6 +72,7 @@ ALONE = {
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
     "test_httpservers": {
+        "*.RequestHandlerLoggingTestCase.*": PROCESS + "sys.stderr",
         "*.ScriptTestCase.*": PROCESS + "mocks of http.server",
         "*.CommandLine*": PROCESS + "mocks of http.server",
         "*.CGIHTTPServer*": PROCESS + "os.environ and the directory",
