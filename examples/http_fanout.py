@@ -2,8 +2,8 @@
 """Fetches hundreds of URLs at once with urllib, one goroutine per URL, and tries again what fails.
 
 Without URLs it starts a server of its own that is slow and sometimes fails, and fetches that one's
-pages. Client and server are the standard library's, unchanged; `gmpx.patch` makes their sockets park
-the goroutine instead of the thread, so that one thread carries all of them.
+pages. Client and server are the standard library's, unchanged: `gmpx.patch` makes their sockets, and
+`time.sleep`, park the goroutine instead of the thread.
 """
 
 import argparse
