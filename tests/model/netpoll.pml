@@ -1,4 +1,4 @@
-/* A goroutine that waits for a descriptor: no event is lost (F1, F2, F5, H2, N3 with NOTE_NETPOLL, W7).
+/* A goroutine that waits for a descriptor: no event is lost (F1, F2, F5, F7, H2, N3 with NOTE_NETPOLL, W7).
  *
  * Models    sock_read, sock_wait (rt/io/socket.pxi); net_wait, net_arm, pd_watch, net_count, net_poll,
  *           net_event, pd_take, net_sleep, net_ready (rt/io/netpoll.pxi); find_runnable's look, stop_m's
@@ -66,8 +66,16 @@ inline collect(mine)
 {
     atomic {
         hit = edge && (data > 0 || fin); hup = fin;
-        edge = false
+        edge = false;
+        brk = broken; broken = false
     }
+#ifndef BUG_BREAK_TAKEN
+    if
+    :: brk && !mine -> broken = true            /* F7 */
+    :: else
+    fi;
+#endif
+    brk = false;
     if
     :: hit ->
         lock();
@@ -108,7 +116,7 @@ inline collect(mine)
 active proctype m()
 {
     byte n, w, was, seen;
-    bool e, f, won, hit, hup;
+    bool e, f, won, hit, hup, brk;
 reads:
     do
     :: eof -> break
@@ -203,7 +211,6 @@ waits:
 #endif
             polling = true;
             (edge || broken);
-            broken = false;
             collect(true);
 #ifndef BUG_POLLING_KEPT
             polling = false;
@@ -257,7 +264,7 @@ active proctype canceller()
 active proctype sysmon()
 {
     byte was, seen;
-    bool won, hit, hup, late;
+    bool won, hit, hup, late, brk;
     do
     :: over && !busy -> break
     :: else ->

@@ -92,6 +92,7 @@ BROKEN = [
     ("netpoll", "BUSY BUG_UNTIL_LATE"),
     ("netpoll", "BUSY BUG_WAITER_SILENT"),
     ("netpoll", "BUSY BUG_WAKES_SILENT"),
+    ("netpoll", "CANCEL BUG_BREAK_TAKEN"),
     ("netpoll", "CANCEL BUG_INBOX_FIRST"),
     ("netpoll", "CANCEL BUG_NO_BREAK"),
     ("park", "BUG_ELEM_FIRST"),

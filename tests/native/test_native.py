@@ -144,6 +144,13 @@ BROKEN = {
     pd_unlock(pd)""",
         ["wires:5"],
     ),
+    # F7: who looks into another's poller takes what was to break its sleep.
+    "break_taken": (
+        "netpoll",
+        "            gm_poller_break(&owner.poller)      # F7",
+        "            pass",
+        ["wires:3"],
+    ),
     # N2: who wakes an M out of its poller does not break it.
     "no_break": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["wires:3"]),
     # Q3: newest first.

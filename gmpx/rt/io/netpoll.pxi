@@ -30,6 +30,8 @@
 #       barrier and read sysmon.until. sysmon stores until, passes the heavy one and reads those (W7).
 #   F6  A program may close our descriptors ("close all"): the poller's next call fails, and all who waited
 #       try again with a new one (net_lost).
+#   F7  What breaks the sleep of a poller's own M is not lost to who looks into it meanwhile (sysmon may
+#       have seen it awake just before): he breaks it again.
 
 cdef extern from "errno.h" nogil:
     int errno
@@ -292,6 +294,8 @@ cdef int net_poll "gm_net_poll"(gm_m* owner, gm_m* m, int64_t ns) noexcept nogil
     for i in range(n):
         if gm_likely(gm_pevent_tag(&e[i]) < GM_POLL_SIGNAL):
             net_event(gm_pevent_tag(&e[i]), gm_pevent_bits(&e[i]), &due)
+        elif owner != m:
+            gm_poller_break(&owner.poller)      # F7
     net_ready(m, &due)
     return n
 
