@@ -4,6 +4,9 @@ import errno
 import os
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -143,6 +146,22 @@ def test_waitall(pair, parked):
     assert g.result(PATIENCE) == b"abcdef"
 
 
+def test_what_waits_for_all_keeps_its_first_part(pair, parked):
+    a, b = pair
+    g = go(b.recv, 6, socket.MSG_WAITALL)
+    parked(g)
+    a.send(b"abc")
+    with pytest.raises(BlockingIOError):
+        while b.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            gmpx.gosched()
+    c, d = socket.socketpair()
+    with Socket(fileno=c.detach()) as c, d:
+        d.send(b"xyz")
+        assert c.recv(3) == b"xyz"  # reads where g would have, had it kept its bytes there
+    a.send(b"def")
+    assert g.result(PATIENCE) == b"abcdef"
+
+
 def test_arguments(pair):
     a, b = pair
     for bad in (lambda: a.recv(-1), lambda: a.recv_into(bytearray(2), 3)):
@@ -260,6 +279,39 @@ def test_accept_in_goroutines_and_threads(in_thread, parked):
                 accept()
         for c in clients:
             c.close()
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_UNIX"])
+def test_accept_goes_on_without_blocking(family):
+    """Two wait, another makes the open file blocking, and one client comes: who comes too late must not
+    stand in accept(2), in which the GIL is kept."""
+    code = f"""
+        import os, socket, gmpx
+        from gmpx.io import Socket
+        s = Socket(socket.{family})
+        s.bind(("127.0.0.1", 0) if {family == "AF_INET"} else "")
+        s.listen()
+        gs = [gmpx.go(s.accept) for _ in range(2)]
+        while gs[1].wait_reason != "IO wait": gmpx.gosched()
+        other = socket.socket(fileno=os.dup(s.fileno()))
+        for blocking in (s.setblocking, other.setblocking):
+            blocking(True)
+            clients = []
+            for _ in range(2):
+                clients.append(socket.socket(socket.{family}))
+                clients[-1].connect(s.getsockname())
+                gmpx.sleep(0.01)
+            for g in gs:
+                g.result(5)[0].close()
+            gs = [gmpx.go(s.accept) for _ in range(2)]
+            while gs[1].wait_reason != "IO wait": gmpx.gosched()
+        print("fine")
+        os._exit(0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_unix_listeners(tmp_path, parked, in_thread):

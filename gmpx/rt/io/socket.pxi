@@ -18,9 +18,13 @@
 #   H3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
 #       object with the same descriptor and a time-out of 0. The socket's own time-out is left alone, for
 #       other goroutines and threads use it meanwhile.
-#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes.
+#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes. (What is to
+#       be read in parts, MSG_WAITALL, goes into bytes of its own.)
 #   H5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
 #       before the call, so that no data is lost if that raises.
+#   H6  What lies between a call and the wait that follows it is one step for other goroutines, because of
+#       the GIL: none of them clears meanwhile an edge that came after the call (F2). Where the GIL was given
+#       up, or there is none, the descriptor is watched anew (net_again).
 
 cdef extern from "rt/io/sockaddr.h" nogil:
     ctypedef struct gm_sock:
@@ -149,6 +153,28 @@ cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_
     return 0
 
 
+cdef inline bint gives_gil(Py_ssize_t size) noexcept nogil:
+    # H6
+    return GM_FREE_THREADED or gm_unlikely(size > BIG_BYTES)
+
+
+cdef void net_again(gm_pd* pd, uint32_t mode) noexcept nogil:
+    # The next wait watches pd anew, which reports what is ready.
+    gm_fetch_and_u32_seqcst(&pd.flags, ~(mode | mode << PD_SET_SHIFT))
+
+
+cdef void net_more(gm_m* m, gm_pd* pd) noexcept nogil:
+    # There may be more to read: also for who has found PD_READ clear meanwhile, and waits.
+    cdef gm_gq due
+    due.head = due.tail = NULL
+    due.n = 0
+    pd_lock(pd)
+    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+    pd_take(pd, PD_READ, NET_READY, &due)
+    pd_unlock(pd)
+    net_ready(m, &due)
+
+
 cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
     cdef gm_pd* pd
     if gm_unlikely(s.fd < 0):
@@ -196,11 +222,15 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             ts = PyEval_SaveThread()
             n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
             e = errno
+            hook_point(HOOK_BIG_READ)
             PyEval_RestoreThread(ts)
         if n >= 0:
             if f & PD_SET_READ and (n == size or n == 0 or flags or not empties(s)
                                     or gm_load_u32_relaxed(&pd.flags) & PD_HUP):
-                gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+                if gives_gil(size):
+                    net_more(m, pd)
+                else:
+                    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
             got += n
             if gm_likely(not flags & MSG_WAITALL) or n == 0 or n == size or s.timeout >= 0 or (
                     flags & MSG_PEEK):
@@ -210,14 +240,20 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
         elif e == EAGAIN or e == EWOULDBLOCK:
             if gives_up(s, flags):
                 return got if got > 0 else raise_errno(e)
-            if not f & PD_SET_READ:
+            if gives_gil(size):
+                net_again(pd, PD_READ)
+            elif not f & PD_SET_READ:
                 gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)  # an error's, from PD_SET_WRITE
             sock_wait(m, s, fd, pd, PD_READ, &deadline)
         elif e == EINTR:
             if PyErr_CheckSignals() < 0:
                 return -1
         else:
-            gm_fetch_or_u32_seqcst(&pd.flags, f & PD_SET_READ and PD_READ)
+            if f & PD_SET_READ:
+                if gives_gil(size):
+                    net_more(m, pd)
+                else:
+                    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
             return got if got > 0 else raise_errno(e)
 
 
@@ -251,7 +287,7 @@ cdef PyObject* sock_recv(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
         flags = flags_arg(args[1])
     if gm_unlikely(size < 0):
         raise ValueError("negative buffersize in recv")
-    if gm_likely(size <= SCRATCH_BYTES):
+    if gm_likely(size <= SCRATCH_BYTES and not flags & MSG_WAITALL):
         n = sock_read(m, <gm_sock*>self, scratch_of(m), size, flags)
         return bytes_new(m.scratch, n)
     b = bytes_new(NULL, size)
@@ -340,7 +376,11 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
         if e == EAGAIN or e == EWOULDBLOCK:
             if gives_up(s, flags):
                 return raise_errno(e)
-            sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
+            if gives_gil(size):
+                net_again(pd, PD_WRITE)
+                sock_wait(m, s, fd, pd, PD_WRITE, deadline)
+            else:
+                sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
         elif e == EINTR:
             if PyErr_CheckSignals() < 0:
                 return -1
@@ -413,14 +453,13 @@ cdef PyObject* sock_sendall(PyObject* self, PyObject** args, Py_ssize_t nargs) e
 # ---- accept --------------------------------------------------------------------------------
 
 cdef int listener_nonblock(gm_sock* s, gm_pd* pd) except -1:
-    # H1
-    cdef int r
-    if not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK:
-        r = gm_set_nonblock(s.fd)
-        if r < 0:
-            raise_errno(errno)
-        if r > 0:
-            gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)
+    # H1. Before each try: another's settimeout, on this object or one that shares the open file, may have
+    # undone it, and accept(2) would hold the GIL until somebody comes.
+    cdef int r = gm_set_nonblock(s.fd)
+    if r < 0:
+        raise_errno(errno)
+    if r > 0:
+        gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)
     return 0
 
 
@@ -444,8 +483,8 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
     cdef int c, e
     if m != NULL:
         io_turn(m)
-    listener_nonblock(s, pd)
     while True:
+        listener_nonblock(s, pd)
         c = gm_accept(fd, addr, n)
         if c >= 0:
             net_fresh(c)
@@ -467,8 +506,8 @@ cdef object sock_take_other(gm_m* m, gm_sock* s):
     cdef int64_t deadline = 0
     if m != NULL:
         io_turn(m)
-    listener_nonblock(s, pd)
     while True:
+        listener_nonblock(s, pd)
         twin = twin_of(s)
         try:
             return plain["_accept"](twin)
@@ -476,6 +515,7 @@ cdef object sock_take_other(gm_m* m, gm_sock* s):
             pass
         finally:
             twin_done(twin)
+        net_again(pd, PD_READ)
         accept_blocked(m, s, fd, pd, &deadline)
 
 
@@ -691,7 +731,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
                 raise
         finally:
             twin_done(twin)
-        sock_blocked(m, s, fd, pd, mode, &deadline)
+        net_again(pd, mode)
+        sock_wait(m, s, fd, pd, mode, &deadline)
 
 
 cdef PyObject* sock_recvfrom(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
