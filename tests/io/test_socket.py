@@ -146,6 +146,15 @@ def test_waitall(pair, parked):
     assert g.result(PATIENCE) == b"abcdef"
 
 
+def test_waitall_of_datagrams_is_one_of_them(parked):
+    a, b = unix(socket.SOCK_DGRAM)
+    with a, b:
+        g = go(b.recv, 100, socket.MSG_WAITALL)
+        parked(g)
+        a.send(b"abc")
+        assert g.result(PATIENCE) == b"abc"
+
+
 def test_what_waits_for_all_keeps_its_first_part(pair, parked):
     a, b = pair
     g = go(b.recv, 6, socket.MSG_WAITALL)
@@ -454,6 +463,36 @@ def test_a_number_used_again(parked):
             assert g.result(PATIENCE) == b"2"
         for s in (a, c, d):
             s.close()
+
+
+@pytest.mark.parametrize("call", ["recv", "recv_into", "recvfrom", "recvmsg"])
+def test_a_number_used_again_in_a_turn(call):
+    """A call that lets others run first (H5) is for the socket's descriptor afterwards, which may have
+    none: its number is another's now."""
+    ran = []
+
+    def closes():
+        fd = b.fileno()
+        c, d = socket.socketpair()
+        d.send(b"for another")
+        b.close()
+        os.dup2(c.fileno(), fd)
+        ran.extend((fd, c, d))
+
+    a, b = unix()
+    a.sendall(bytes(100))
+    args = bytearray(1) if call == "recv_into" else 1
+    with pytest.raises(OSError) as caught:  # once closes has run, in one of its turns
+        for i in range(100):
+            if i == 40:
+                go(closes)
+            getattr(b, call)(args)
+    assert caught.value.errno == errno.EBADF
+    fd, c, d = ran
+    assert c.recv(100) == b"for another"
+    os.close(fd)
+    for s in (a, c, d):
+        s.close()
 
 
 def test_two_objects_of_one_file(parked):

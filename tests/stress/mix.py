@@ -462,7 +462,8 @@ def watchdog(state):
             print(gmpx.stats(), file=sys.stderr)
             for g in gmpx.goroutines():
                 print(g, g.wait_reason, *g.stack().format()[-2:], file=sys.stderr)
-            sys.stderr.flush()
+            gmpx.dump(sys.stderr)
+            print(state["episode"].shared.wires, file=sys.stderr, flush=True)
             os._exit(3)
 
 
@@ -496,7 +497,8 @@ def main():
         if options.verbose:
             print(what, flush=True)
         try:
-            Episode(f"{options.seed}:{number}", options.procs).run()
+            state["episode"] = Episode(f"{options.seed}:{number}", options.procs)
+            state["episode"].run()
             # a party that is cancelled leaves its child's ZeroDivisionError unread
             odd = [e for _, e in unread if not isinstance(e, ZeroDivisionError)]
             check(not odd, f"exceptions that nobody read: {odd[:3]!r}")

@@ -81,6 +81,15 @@ class Line:
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, rng.choice([2048, 16384]))
             s.settimeout(rng.choice(TIMEOUTS))
 
+    def __repr__(self):
+        sums = [[sum(x) for x in c] for c in (self.sent, self.perhaps, self.got, self.lost)]
+        states = [
+            (s.fileno(), s.gettimeout(), type(s).__name__, [bool(x) for x in polling.select([s], [s], [], 0)])
+            for s in self.ends
+            if s.fileno() >= 0
+        ]
+        return f"{self.kind} brittle={self.brittle} {states} sent, perhaps, got, lost {sums}"
+
     def close(self):
         close_all(*self.ends)
 
@@ -145,6 +154,9 @@ class Wires:
         for line in self.steady:
             for s in line.ends:
                 self.epoll.register(s, polling.EPOLLIN)
+
+    def __repr__(self):
+        return "\n".join(map(repr, [f"patched {self.patched}", *self.steady, *self.brittle]))
 
     def line(self, rng, brittle=False):
         cls = socket.socket if self.patched and rng.random() < 0.5 else Socket

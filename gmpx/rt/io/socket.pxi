@@ -21,7 +21,8 @@
 #   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes. (What is to
 #       be read in parts, MSG_WAITALL, goes into bytes of its own.)
 #   H5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
-#       before the call, so that no data is lost if that raises.
+#       before the call, so that no data is lost if that raises. The descriptor is read after that: the number
+#       may be another file's by then.
 #   H6  What lies between a call and the wait that follows it is one step for other goroutines, because of
 #       the GIL: none of them clears meanwhile an edge that came after the call (F2). Where the GIL was given
 #       up, or there is none, the descriptor is watched anew (net_again).
@@ -142,14 +143,15 @@ cdef int io_yield(gm_m* m) except -1:
 
 cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_t* deadline) except -1:
     # Parks until fd may be ready. deadline: 0 before the first wait.
-    cdef int r
+    cdef int r = NET_CLOSED
     if deadline[0] == 0:
         deadline[0] = clock_now() + s.timeout if s.timeout > 0 else NO_DEADLINE
-    r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if gm_likely(s.fd == fd):           # else closed while the GIL was given up
+        r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if gm_unlikely(r == WAKE_READY and s.fd != fd):
+        r = NET_CLOSED
     if gm_unlikely(r != WAKE_READY):
         return net_raise(m, r, fd)
-    if gm_unlikely(s.fd != fd):
-        raise OSError(EBADF, f"descriptor {fd} was closed while a goroutine waited for it")
     return 0
 
 
@@ -200,15 +202,16 @@ cdef inline bint empties(gm_sock* s) noexcept nogil:
 
 
 cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int flags) except -1:
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
     cdef int64_t deadline = 0
     cdef Py_ssize_t n
     cdef Py_ssize_t got = 0
+    cdef gm_pd* pd
     cdef uint32_t f
-    cdef int e
+    cdef int fd, e
     cdef PyThreadState* ts
     io_turn(m)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         f = gm_load_u32_relaxed(&pd.flags)
         if (f & (PD_SET_READ | PD_READ)) == PD_SET_READ and flags == 0 and s.timeout != 0 and size > 0:
@@ -233,7 +236,7 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
                     gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
             got += n
             if gm_likely(not flags & MSG_WAITALL) or n == 0 or n == size or s.timeout >= 0 or (
-                    flags & MSG_PEEK):
+                    flags & MSG_PEEK or s.type != SOCK_STREAM):
                 return got
             buf += n
             size -= n
@@ -477,12 +480,13 @@ cdef int accept_blocked(gm_m* m, gm_sock* s, int fd, gm_pd* pd, int64_t* deadlin
 
 
 cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except -1:
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
     cdef int64_t deadline = 0
-    cdef int c, e
+    cdef gm_pd* pd
+    cdef int fd, c, e
     if m != NULL:
         io_turn(m)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         listener_nonblock(s, pd)
         c = gm_accept(fd, addr, n)
@@ -501,11 +505,13 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
 
 cdef object sock_take_other(gm_m* m, gm_sock* s):
     # As sock_take, in a family whose addresses CPython's own method makes: (descriptor, address).
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
     cdef int64_t deadline = 0
+    cdef gm_pd* pd
+    cdef int fd
     if m != NULL:
         io_turn(m)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         listener_nonblock(s, pd)
         twin = twin_of(s)
@@ -696,8 +702,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     # The original method, again and again until it need not wait. flags_at: where its flags stand among
     # its arguments.
     cdef gm_sock* s = <gm_sock*>self
-    cdef gm_pd* pd = sock_pd(s)
-    cdef int fd = s.fd
+    cdef gm_pd* pd
+    cdef int fd
     cdef int64_t deadline = 0
     cdef list given = [<object>args[i] for i in range(nargs)]
     cdef dict named = {<object>tuple_get(kwnames, i): <object>args[nargs + i]
@@ -722,6 +728,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
         if len(given) < flags_at:           # the one between: a size, or ancillary data
             given.append(() if name == "sendmsg" else 0)
         given.append(MSG_DONTWAIT)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         twin = twin_of(s)
         try:
@@ -811,19 +819,40 @@ cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs
 
 
 cdef PyObject* sock_settimeout(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    return sock_own_flag(call_plain("settimeout", self, args, nargs, NULL), <gm_sock*>self)
+    return sock_blocks("settimeout", self, args, nargs)
 
 
 cdef PyObject* sock_setblocking(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    return sock_own_flag(call_plain("setblocking", self, args, nargs, NULL), <gm_sock*>self)
+    return sock_blocks("setblocking", self, args, nargs)
 
 
-cdef inline PyObject* sock_own_flag(PyObject* r, gm_sock* s) noexcept:
-    # O_NONBLOCK is the socket's own again (H1).
-    cdef gm_pd* pd = pd_find(s.fd) if s.fd >= 0 else NULL
+cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    # O_NONBLOCK is the socket's own again (H1). A twin without a descriptor says what the time-out is to be;
+    # the flag is set with the GIL kept, which the original gives up: it could come between another's look at
+    # the flag and its accept(2).
+    cdef gm_sock* s = <gm_sock*>self
+    cdef gm_pd* pd
+    cdef int64_t timeout
+    if s.fd < 0:
+        return call_plain(name, self, args, nargs, NULL)
+    twin = twin_of(s)
+    (<gm_sock*><PyObject*>twin).fd = -1
+    try:
+        decref(call_plain(name, <PyObject*>twin, args, nargs, NULL))
+    except OSError:                     # EBADF
+        pass
+    finally:
+        timeout = (<gm_sock*><PyObject*>twin).timeout
+        twin_done(twin)
+    s.timeout = timeout
+    if timeout < 0:
+        gm_set_block(s.fd)
+    else:
+        gm_set_nonblock(s.fd)
+    pd = pd_find(s.fd)
     if pd != NULL:
         gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_NONBLOCK)
-    return r
+    return own(None)
 
 
 # ---- the table -----------------------------------------------------------------------------
