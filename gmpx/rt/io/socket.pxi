@@ -503,35 +503,19 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
             raise_errno(e)
 
 
-cdef object sock_take_other(gm_m* m, gm_sock* s):
-    # As sock_take, in a family whose addresses CPython's own method makes: (descriptor, address).
-    cdef int64_t deadline = 0
-    cdef gm_pd* pd
-    cdef int fd
-    if m != NULL:
-        io_turn(m)
-    fd = s.fd
-    pd = sock_pd(s)
-    while True:
-        listener_nonblock(s, pd)
-        twin = twin_of(s)
-        try:
-            return plain["_accept"](twin)
-        except BlockingIOError:
-            pass
-        finally:
-            twin_done(twin)
-        net_again(pd, PD_READ)
-        accept_blocked(m, s, fd, pd, &deadline)
-
-
-cdef object address_of(gm_sockaddr* addr, socklen_t n):
+cdef object address_of(gm_sock* s, int c, gm_sockaddr* addr, socklen_t n):
+    # Of the peer of c, which s has accepted.
     cdef PyObject* r = gm_address(addr, n)
-    if r == NULL:
-        if PyErr_Occurred() == NULL:
-            raise OSError("accept: an address of another family")
+    if r != NULL:
+        return take_ref(r)
+    if PyErr_Occurred() != NULL:
         raise MemoryError()
-    return take_ref(r)
+    twin = twin_of(s)                   # another family: CPython knows how to show it
+    (<gm_sock*><PyObject*>twin).fd = c
+    try:
+        return raw_socket.getpeername(twin)
+    finally:
+        twin_done(twin)
 
 
 cdef PyObject* sock_accept_fd(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
@@ -545,11 +529,9 @@ cdef PyObject* sock_accept_fd(PyObject* self, PyObject** args, Py_ssize_t nargs)
     if nargs > 0 or s.fd < 0 or (m == NULL and (
             pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK)):
         return call_plain("_accept", self, args, nargs, NULL)
-    if s.family != AF_INET and s.family != AF_INET6:
-        return own(sock_take_other(m, s))
     c = sock_take(m, s, &addr, &n)
     try:
-        return own((c, address_of(&addr, n)))
+        return own((c, address_of(s, c, &addr, n)))
     except:
         c_close(c)
         raise
