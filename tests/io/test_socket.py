@@ -4,6 +4,9 @@ import errno
 import os
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -143,6 +146,31 @@ def test_waitall(pair, parked):
     assert g.result(PATIENCE) == b"abcdef"
 
 
+def test_waitall_of_datagrams_is_one_of_them(parked):
+    a, b = unix(socket.SOCK_DGRAM)
+    with a, b:
+        g = go(b.recv, 100, socket.MSG_WAITALL)
+        parked(g)
+        a.send(b"abc")
+        assert g.result(PATIENCE) == b"abc"
+
+
+def test_what_waits_for_all_keeps_its_first_part(pair, parked):
+    a, b = pair
+    g = go(b.recv, 6, socket.MSG_WAITALL)
+    parked(g)
+    a.send(b"abc")
+    with pytest.raises(BlockingIOError):
+        while b.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            gmpx.gosched()
+    c, d = socket.socketpair()
+    with Socket(fileno=c.detach()) as c, d:
+        d.send(b"xyz")
+        assert c.recv(3) == b"xyz"  # reads where g would have, had it kept its bytes there
+    a.send(b"def")
+    assert g.result(PATIENCE) == b"abcdef"
+
+
 def test_arguments(pair):
     a, b = pair
     for bad in (lambda: a.recv(-1), lambda: a.recv_into(bytearray(2), 3)):
@@ -260,6 +288,39 @@ def test_accept_in_goroutines_and_threads(in_thread, parked):
                 accept()
         for c in clients:
             c.close()
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_UNIX"])
+def test_accept_goes_on_without_blocking(family):
+    """Two wait, another makes the open file blocking, and one client comes: who comes too late must not
+    stand in accept(2), in which the GIL is kept."""
+    code = f"""
+        import os, socket, gmpx
+        from gmpx.io import Socket
+        s = Socket(socket.{family})
+        s.bind(("127.0.0.1", 0) if {family == "AF_INET"} else "")
+        s.listen()
+        gs = [gmpx.go(s.accept) for _ in range(2)]
+        while gs[1].wait_reason != "IO wait": gmpx.gosched()
+        other = socket.socket(fileno=os.dup(s.fileno()))
+        for blocking in (s.setblocking, other.setblocking):
+            blocking(True)
+            clients = []
+            for _ in range(2):
+                clients.append(socket.socket(socket.{family}))
+                clients[-1].connect(s.getsockname())
+                gmpx.sleep(0.01)
+            for g in gs:
+                g.result(5)[0].close()
+            gs = [gmpx.go(s.accept) for _ in range(2)]
+            while gs[1].wait_reason != "IO wait": gmpx.gosched()
+        print("fine")
+        os._exit(0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_unix_listeners(tmp_path, parked, in_thread):
@@ -402,6 +463,36 @@ def test_a_number_used_again(parked):
             assert g.result(PATIENCE) == b"2"
         for s in (a, c, d):
             s.close()
+
+
+@pytest.mark.parametrize("call", ["recv", "recv_into", "recvfrom", "recvmsg"])
+def test_a_number_used_again_in_a_turn(call):
+    """A call that lets others run first (H5) is for the socket's descriptor afterwards, which may have
+    none: its number is another's now."""
+    ran = []
+
+    def closes():
+        fd = b.fileno()
+        c, d = socket.socketpair()
+        d.send(b"for another")
+        b.close()
+        os.dup2(c.fileno(), fd)
+        ran.extend((fd, c, d))
+
+    a, b = unix()
+    a.sendall(bytes(100))
+    args = bytearray(1) if call == "recv_into" else 1
+    with pytest.raises(OSError) as caught:  # once closes has run, in one of its turns
+        for i in range(100):
+            if i == 40:
+                go(closes)
+            getattr(b, call)(args)
+    assert caught.value.errno == errno.EBADF
+    fd, c, d = ran
+    assert c.recv(100) == b"for another"
+    os.close(fd)
+    for s in (a, c, d):
+        s.close()
 
 
 def test_two_objects_of_one_file(parked):

@@ -24,6 +24,7 @@ from collections import Counter
 import gmpx
 
 import operations as more
+import wires
 from operations import Failure, check
 
 HANG_S = 60
@@ -72,6 +73,7 @@ class Episode:
         self.inside = [0] * len(self.mutexes)
         self.locked_by_cancelled = 0
         self.shared = more.Shared(self.rng)
+        self.shared.wires = wires.Wires(self.rng)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -277,6 +279,7 @@ class Episode:
                 if not c.closed:
                     gmpx.go(c.send, pid)
                     check(c.recv(timeout=HANG_S) == pid, "the child received something else")
+            wires.in_child()
             check(gmpx.map(abs, range(-20, 0)) == list(range(20, 0, -1)), "map in a child")
             status = 0
         except BaseException:
@@ -311,6 +314,7 @@ class Episode:
         + [collect, child_greenlet, yield_, wait_group, join_another]
         + [close, cancel_another, resize, fork]
         + more.OPERATIONS
+        + wires.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -324,6 +328,7 @@ class Episode:
 
     FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
+    FOREIGN += wires.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -385,10 +390,12 @@ class Episode:
         for mutex in self.mutexes:
             check(not mutex.locked(), "a Mutex is left locked")
         self.shared.settle()
+        self.shared.wires.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)
         self.counters(before, counted)
+        wires.nothing_is_left()
         if rng.random() < 0.05:
             gmpx.shutdown()  # the next episode starts the runtime anew
 
@@ -413,6 +420,7 @@ class Episode:
                     self.ledger.received.append(chan.recv_nowait())
                 except (gmpx.WouldBlock, gmpx.ChannelClosed):
                     pass
+            self.shared.wires.poke(rng)
             if rng.random() < 0.02:
                 time.sleep(0.007)  # the main thread stands still: others run what it has queued
             else:
@@ -454,7 +462,8 @@ def watchdog(state):
             print(gmpx.stats(), file=sys.stderr)
             for g in gmpx.goroutines():
                 print(g, g.wait_reason, *g.stack().format()[-2:], file=sys.stderr)
-            sys.stderr.flush()
+            gmpx.dump(sys.stderr)
+            print(state["episode"].shared.wires, file=sys.stderr, flush=True)
             os._exit(3)
 
 
@@ -473,6 +482,8 @@ def main():
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     faulthandler.enable()
+    wires.nothing_is_left()
+    wires.many_descriptors()
     unread = []
     gmpx.excepthook = lambda g, error: unread.append((g.id, error))
     state = {"since": time.monotonic(), "what": ""}
@@ -486,7 +497,8 @@ def main():
         if options.verbose:
             print(what, flush=True)
         try:
-            Episode(f"{options.seed}:{number}", options.procs).run()
+            state["episode"] = Episode(f"{options.seed}:{number}", options.procs)
+            state["episode"].run()
             # a party that is cancelled leaves its child's ZeroDivisionError unread
             odd = [e for _, e in unread if not isinstance(e, ZeroDivisionError)]
             check(not odd, f"exceptions that nobody read: {odd[:3]!r}")

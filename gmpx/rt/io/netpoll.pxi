@@ -49,7 +49,7 @@ cdef enum:                              # gm_pd.flags
     PD_SET_READ = 8                     # registered for it, edge-triggered
     PD_SET_WRITE = 16
     PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
-    PD_EAGER = 64                       # counts to PD_EAGER_MOST: see H6 in rt/io/socket.pxi
+    PD_EAGER = 64                       # counts to PD_EAGER_MOST: see H7 in rt/io/socket.pxi
     PD_EAGER_MOST = 192
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3

@@ -15,15 +15,20 @@
 #   H2  One attempt comes before any wait, unless PD_READ says that it would be in vain: a read that
 #       returned less than it asked for has emptied a TCP socket's buffer, so it leaves PD_READ clear. Not if
 #       the peer has closed (PD_HUP: no edge follows) or urgent data has come (reported as PD_HUP, too).
-#   H6  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
-#       its answer is often there before our send returns. A socket that is registered parks after each
-#       short read (H2); one that is not is, by the fourth that found something.
 #   H3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
 #       object with the same descriptor and a time-out of 0. The socket's own time-out is left alone, for
 #       other goroutines and threads use it meanwhile.
-#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes.
+#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes. (What is to
+#       be read in parts, MSG_WAITALL, goes into bytes of its own.)
 #   H5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
-#       before the call, so that no data is lost if that raises.
+#       before the call, so that no data is lost if that raises. The descriptor is read after that: the number
+#       may be another file's by then.
+#   H6  What lies between a call and the wait that follows it is one step for other goroutines, because of
+#       the GIL: none of them clears meanwhile an edge that came after the call (F2). Where the GIL was given
+#       up, or there is none, the descriptor is watched anew (net_again).
+#   H7  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
+#       its answer is often there before our send returns. A socket that is registered parks after each
+#       short read (H2); one that is not is, by the fourth that found something.
 
 cdef extern from "rt/io/sockaddr.h" nogil:
     ctypedef struct gm_sock:
@@ -142,15 +147,38 @@ cdef int io_yield(gm_m* m) except -1:
 
 cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_t* deadline) except -1:
     # Parks until fd may be ready. deadline: 0 before the first wait.
-    cdef int r
+    cdef int r = NET_CLOSED
     if deadline[0] == 0:
         deadline[0] = clock_now() + s.timeout if s.timeout > 0 else NO_DEADLINE
-    r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if gm_likely(s.fd == fd):           # else closed while the GIL was given up
+        r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if gm_unlikely(r == WAKE_READY and s.fd != fd):
+        r = NET_CLOSED
     if gm_unlikely(r != WAKE_READY):
         return net_raise(m, r, fd)
-    if gm_unlikely(s.fd != fd):
-        raise OSError(EBADF, f"descriptor {fd} was closed while a goroutine waited for it")
     return 0
+
+
+cdef inline bint gives_gil(Py_ssize_t size) noexcept nogil:
+    # H6
+    return GM_FREE_THREADED or gm_unlikely(size > BIG_BYTES)
+
+
+cdef void net_again(gm_pd* pd, uint32_t mode) noexcept nogil:
+    # The next wait watches pd anew, which reports what is ready.
+    gm_fetch_and_u32_seqcst(&pd.flags, ~(mode | mode << PD_SET_SHIFT))
+
+
+cdef void net_more(gm_m* m, gm_pd* pd) noexcept nogil:
+    # There may be more to read: also for who has found PD_READ clear meanwhile, and waits.
+    cdef gm_gq due
+    due.head = due.tail = NULL
+    due.n = 0
+    pd_lock(pd)
+    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+    pd_take(pd, PD_READ, NET_READY, &due)
+    pd_unlock(pd)
+    net_ready(m, &due)
 
 
 cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
@@ -178,21 +206,22 @@ cdef inline bint empties(gm_sock* s) noexcept nogil:
 
 
 cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int flags) except -1:
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
     cdef int64_t deadline = 0
     cdef Py_ssize_t n
     cdef Py_ssize_t got = 0
+    cdef gm_pd* pd
     cdef uint32_t f
-    cdef int e
+    cdef int fd, e
     cdef PyThreadState* ts
     io_turn(m)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         f = gm_load_u32_relaxed(&pd.flags)
         if ((f & (PD_SET_READ | PD_READ)) == PD_SET_READ or gm_unlikely(
                 (f & (PD_EAGER_MOST | PD_SET_READ)) == PD_EAGER_MOST)) and (
                 flags == 0 and s.timeout != 0 and size > 0):
-            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2, H6
+            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2, H7
             continue
         if f & PD_SET_READ:
             gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # F2
@@ -203,35 +232,45 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             ts = PyEval_SaveThread()
             n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
             e = errno
+            hook_point(HOOK_BIG_READ)
             PyEval_RestoreThread(ts)
         if n >= 0:
             if f & PD_SET_READ and (n == size or n == 0 or flags or not empties(s)
                                     or gm_load_u32_relaxed(&pd.flags) & PD_HUP):
-                gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+                if gives_gil(size):
+                    net_more(m, pd)
+                else:
+                    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
             elif gm_unlikely(not f & PD_SET_READ) and n > 0 and n < size:
                 sock_eager(pd, f)
             got += n
             if gm_likely(not flags & MSG_WAITALL) or n == 0 or n == size or s.timeout >= 0 or (
-                    flags & MSG_PEEK):
+                    flags & MSG_PEEK or s.type != SOCK_STREAM):
                 return got
             buf += n
             size -= n
         elif e == EAGAIN or e == EWOULDBLOCK:
             if gives_up(s, flags):
                 return got if got > 0 else raise_errno(e)
-            if not f & PD_SET_READ:
+            if gives_gil(size):
+                net_again(pd, PD_READ)
+            elif not f & PD_SET_READ:
                 gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)  # an error's, from PD_SET_WRITE
             sock_wait(m, s, fd, pd, PD_READ, &deadline)
         elif e == EINTR:
             if PyErr_CheckSignals() < 0:
                 return -1
         else:
-            gm_fetch_or_u32_seqcst(&pd.flags, f & PD_SET_READ and PD_READ)
+            if f & PD_SET_READ:
+                if gives_gil(size):
+                    net_more(m, pd)
+                else:
+                    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
             return got if got > 0 else raise_errno(e)
 
 
 cdef void sock_eager(gm_pd* pd, uint32_t f) noexcept nogil:
-    # H6. A count that gets lost to another reader is none the worse.
+    # H7. A count that gets lost to another reader is none the worse.
     if f & PD_EAGER_MOST != PD_EAGER_MOST:
         gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_EAGER_MOST)
         gm_fetch_or_u32_seqcst(&pd.flags, (f & PD_EAGER_MOST) + PD_EAGER)
@@ -267,7 +306,7 @@ cdef PyObject* sock_recv(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
         flags = flags_arg(args[1])
     if gm_unlikely(size < 0):
         raise ValueError("negative buffersize in recv")
-    if gm_likely(size <= SCRATCH_BYTES):
+    if gm_likely(size <= SCRATCH_BYTES and not flags & MSG_WAITALL):
         n = sock_read(m, <gm_sock*>self, scratch_of(m), size, flags)
         return bytes_new(m.scratch, n)
     b = bytes_new(NULL, size)
@@ -356,7 +395,11 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
         if e == EAGAIN or e == EWOULDBLOCK:
             if gives_up(s, flags):
                 return raise_errno(e)
-            sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
+            if gives_gil(size):
+                net_again(pd, PD_WRITE)
+                sock_wait(m, s, fd, pd, PD_WRITE, deadline)
+            else:
+                sock_blocked(m, s, fd, pd, PD_WRITE, deadline)
         elif e == EINTR:
             if PyErr_CheckSignals() < 0:
                 return -1
@@ -429,14 +472,13 @@ cdef PyObject* sock_sendall(PyObject* self, PyObject** args, Py_ssize_t nargs) e
 # ---- accept --------------------------------------------------------------------------------
 
 cdef int listener_nonblock(gm_sock* s, gm_pd* pd) except -1:
-    # H1
-    cdef int r
-    if not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK:
-        r = gm_set_nonblock(s.fd)
-        if r < 0:
-            raise_errno(errno)
-        if r > 0:
-            gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)
+    # H1. Before each try: another's settimeout, on this object or one that shares the open file, may have
+    # undone it, and accept(2) would hold the GIL until somebody comes.
+    cdef int r = gm_set_nonblock(s.fd)
+    if r < 0:
+        raise_errno(errno)
+    if r > 0:
+        gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)
     return 0
 
 
@@ -454,14 +496,15 @@ cdef int accept_blocked(gm_m* m, gm_sock* s, int fd, gm_pd* pd, int64_t* deadlin
 
 
 cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except -1:
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
     cdef int64_t deadline = 0
-    cdef int c, e
+    cdef gm_pd* pd
+    cdef int fd, c, e
     if m != NULL:
         io_turn(m)
-    listener_nonblock(s, pd)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
+        listener_nonblock(s, pd)
         c = gm_accept(fd, addr, n)
         if c >= 0:
             net_fresh(c)
@@ -476,32 +519,19 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
             raise_errno(e)
 
 
-cdef object sock_take_other(gm_m* m, gm_sock* s):
-    # As sock_take, in a family whose addresses CPython's own method makes: (descriptor, address).
-    cdef int fd = s.fd
-    cdef gm_pd* pd = sock_pd(s)
-    cdef int64_t deadline = 0
-    if m != NULL:
-        io_turn(m)
-    listener_nonblock(s, pd)
-    while True:
-        twin = twin_of(s)
-        try:
-            return plain["_accept"](twin)
-        except BlockingIOError:
-            pass
-        finally:
-            twin_done(twin)
-        accept_blocked(m, s, fd, pd, &deadline)
-
-
-cdef object address_of(gm_sockaddr* addr, socklen_t n):
+cdef object address_of(gm_sock* s, int c, gm_sockaddr* addr, socklen_t n):
+    # Of the peer of c, which s has accepted.
     cdef PyObject* r = gm_address(addr, n)
-    if r == NULL:
-        if PyErr_Occurred() == NULL:
-            raise OSError("accept: an address of another family")
+    if r != NULL:
+        return take_ref(r)
+    if PyErr_Occurred() != NULL:
         raise MemoryError()
-    return take_ref(r)
+    twin = twin_of(s)                   # another family: CPython knows how to show it
+    (<gm_sock*><PyObject*>twin).fd = c
+    try:
+        return raw_socket.getpeername(twin)
+    finally:
+        twin_done(twin)
 
 
 cdef PyObject* sock_accept_fd(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
@@ -515,11 +545,9 @@ cdef PyObject* sock_accept_fd(PyObject* self, PyObject** args, Py_ssize_t nargs)
     if nargs > 0 or s.fd < 0 or (m == NULL and (
             pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK)):
         return call_plain("_accept", self, args, nargs, NULL)
-    if s.family != AF_INET and s.family != AF_INET6:
-        return own(sock_take_other(m, s))
     c = sock_take(m, s, &addr, &n)
     try:
-        return own((c, address_of(&addr, n)))
+        return own((c, address_of(s, c, &addr, n)))
     except:
         c_close(c)
         raise
@@ -672,8 +700,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     # The original method, again and again until it need not wait. flags_at: where its flags stand among
     # its arguments.
     cdef gm_sock* s = <gm_sock*>self
-    cdef gm_pd* pd = sock_pd(s)
-    cdef int fd = s.fd
+    cdef gm_pd* pd
+    cdef int fd
     cdef int64_t deadline = 0
     cdef list given = [<object>args[i] for i in range(nargs)]
     cdef dict named = {<object>tuple_get(kwnames, i): <object>args[nargs + i]
@@ -698,6 +726,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
         if len(given) < flags_at:           # the one between: a size, or ancillary data
             given.append(() if name == "sendmsg" else 0)
         given.append(MSG_DONTWAIT)
+    fd = s.fd
+    pd = sock_pd(s)
     while True:
         twin = twin_of(s)
         try:
@@ -707,7 +737,8 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
                 raise
         finally:
             twin_done(twin)
-        sock_blocked(m, s, fd, pd, mode, &deadline)
+        net_again(pd, mode)
+        sock_wait(m, s, fd, pd, mode, &deadline)
 
 
 cdef PyObject* sock_recvfrom(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
@@ -786,19 +817,40 @@ cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs
 
 
 cdef PyObject* sock_settimeout(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    return sock_own_flag(call_plain("settimeout", self, args, nargs, NULL), <gm_sock*>self)
+    return sock_blocks("settimeout", self, args, nargs)
 
 
 cdef PyObject* sock_setblocking(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    return sock_own_flag(call_plain("setblocking", self, args, nargs, NULL), <gm_sock*>self)
+    return sock_blocks("setblocking", self, args, nargs)
 
 
-cdef inline PyObject* sock_own_flag(PyObject* r, gm_sock* s) noexcept:
-    # O_NONBLOCK is the socket's own again (H1).
-    cdef gm_pd* pd = pd_find(s.fd) if s.fd >= 0 else NULL
+cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    # O_NONBLOCK is the socket's own again (H1). A twin without a descriptor says what the time-out is to be;
+    # the flag is set with the GIL kept, which the original gives up: it could come between another's look at
+    # the flag and its accept(2).
+    cdef gm_sock* s = <gm_sock*>self
+    cdef gm_pd* pd
+    cdef int64_t timeout
+    if s.fd < 0:
+        return call_plain(name, self, args, nargs, NULL)
+    twin = twin_of(s)
+    (<gm_sock*><PyObject*>twin).fd = -1
+    try:
+        decref(call_plain(name, <PyObject*>twin, args, nargs, NULL))
+    except OSError:                     # EBADF
+        pass
+    finally:
+        timeout = (<gm_sock*><PyObject*>twin).timeout
+        twin_done(twin)
+    s.timeout = timeout
+    if timeout < 0:
+        gm_set_block(s.fd)
+    else:
+        gm_set_nonblock(s.fd)
+    pd = pd_find(s.fd)
     if pd != NULL:
         gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_NONBLOCK)
-    return r
+    return own(None)
 
 
 # ---- the table -----------------------------------------------------------------------------

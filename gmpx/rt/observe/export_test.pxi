@@ -172,10 +172,34 @@ def _n_timers():
     return n
 
 
+def _net_left():
+    """_net_left()
+    (open pollers, who waits by the Ms' counts, descriptors that are waited for)"""
+    cdef gm_m* m = allm_first()
+    cdef gm_pd* chunk
+    cdef int i, k
+    cdef Py_ssize_t pollers = 0
+    cdef Py_ssize_t waiters = 0
+    cdef Py_ssize_t awaited = 0
+    while m != NULL:
+        pollers += gm_poller_is_open(&m.poller) != 0
+        waiters += gm_load_u32_relaxed(&m.net_waiters)
+        m = m.all_next
+    for i in range(PD_CHUNKS):
+        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
+        if chunk == NULL:
+            continue
+        for k in range(PD_CHUNK):
+            pd_lock(&chunk[k])
+            awaited += not pd_idle(&chunk[k])
+            pd_unlock(&chunk[k])
+    return pollers, waiters, awaited
+
+
 _HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_quiet": HOOK_SYSMON_QUIET,
           "sysmon_sleep": HOOK_SYSMON_SLEEP, "ready_pushed": HOOK_READY_PUSHED,
           "timers_locked": HOOK_TIMERS_LOCKED, "firing": HOOK_FIRING,
-          "deep_begun": HOOK_DEEP_BEGUN, "deep": HOOK_DEEP, "looked": HOOK_LOOKED}
+          "deep_begun": HOOK_DEEP_BEGUN, "deep": HOOK_DEEP, "looked": HOOK_LOOKED, "big_read": HOOK_BIG_READ}
 
 
 def _hook(name, unsigned int state, unsigned int ms=0, frees=None, unsigned int raises=0):

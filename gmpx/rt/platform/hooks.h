@@ -22,7 +22,8 @@ enum {
     HOOK_DEEP_BEGUN = 6,        /* signals go to the breaker, M0 has not yet looked at them once more */
     HOOK_DEEP = 7,              /* M0 is about to sleep on the breaker */
     HOOK_LOOKED = 8,            /* M0 has looked for a deadlock */
-    HOOKS = 9
+    HOOK_BIG_READ = 9,          /* recv(2) of many bytes has returned, the GIL is not yet taken back */
+    HOOKS = 10
 };
 
 #if GMPX_DEBUG && !defined(GM_TSAN_HARNESS) && !defined(_WIN32)
