@@ -50,16 +50,18 @@ def serve(
 ) -> None:
     """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
 
-    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
+    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener is closed or
+    fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
     that have not are cancelled and waited for.
 
     Args:
         handler: its connection is a ``Socket``, which is closed when it returns. What it raises goes to
             ``excepthook``, and the others go on; that the peer has gone (ConnectionResetError,
             BrokenPipeError) is no news.
-        listener: a listening socket, or (host, port) to listen on. A socket stays open and the caller's;
-            closing it does not end the server, which has a duplicate. It is made non-blocking, for all
-            that share the open file, until its ``settimeout`` is called.
+        listener: a listening socket, or (host, port) to listen on. A socket stays open and the caller's.
+            Closing a ``Socket`` ends the server, without an exception; of any other socket it has a
+            duplicate, which goes on. It is made non-blocking, for all that share the open file, until its
+            ``settimeout`` is called.
         limit: how many handlers may run at once; further clients wait in the system's queue, as they do
             while the process has no descriptor left.
         grace: seconds; None or 0 cancels handlers at once, ``math.inf`` waits for all of them.
@@ -91,13 +93,16 @@ class _Server:
         self.handler = handler
         self.room = None if limit is None else Semaphore(limit)
         self.running: set[Goroutine[None]] = set()
-        if isinstance(listener, socket.socket):
-            # Its own object, so that accept parks whether sockets are patched or not.
+        if isinstance(listener, Socket) and listener.gettimeout() != 0:
+            self.listener, self.own = listener, False
+        elif isinstance(listener, socket.socket):
+            # An object of ours, so that accept parks whether sockets are patched or not.
             fd = os.dup(listener.fileno())
             self.listener = Socket(listener.family, listener.type, listener.proto, fd)
             self.listener.settimeout(None)
+            self.own = True
         else:
-            self.listener = listen(*listener)
+            self.listener, self.own = listen(*listener), True
 
     def accept_all(self) -> None:
         nap = SHORT_NAP_S
@@ -109,6 +114,10 @@ class _Server:
             except OSError as error:
                 if self.room is not None:
                     self.room.release()
+                if self.listener.fileno() < 0:
+                    return  # its owner has closed it
+                if isinstance(error, TimeoutError):
+                    continue  # the listener's own
                 if error.errno not in SHORT:
                     raise
                 sleep(nap)
@@ -148,7 +157,8 @@ class _Server:
             raise error
 
     def close(self, grace: float) -> None:
-        self.listener.close()
+        if self.own:
+            self.listener.close()
         if self.running and grace > 0:
             wait(list(self.running), timeout=None if grace == float("inf") else grace)
         left = list(self.running)

@@ -204,7 +204,7 @@ def test_an_event_reaches_an_m_that_is_busy_elsewhere(pipe, on_other_m):
     end = time.monotonic() + PATIENCE
     while g.status == "waiting" and time.monotonic() < end:
         time.sleep(0.001)
-    assert g.status == "runnable"  # readied, on the M that is kept busy here
+    assert g.status != "waiting"  # readied; by its own M, if another one has taken it
     assert ended(g) is None
 
 

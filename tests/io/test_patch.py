@@ -73,6 +73,18 @@ def test_groups_and_report():
             call()
 
 
+def test_signatures_and_docs_are_the_originals():
+    import inspect
+
+    before = inspect.signature(socket.socket), socket.socket.recv.__doc__
+    gmpx.patch.all()
+    try:
+        now = inspect.signature(socket.socket), socket.socket.recv.__doc__
+    finally:
+        gmpx.patch.undo()
+    assert now == before
+
+
 def test_what_others_have_replaced_since_stays():
     gmpx.patch.socket()
     mine = lambda self, n: b""  # noqa: E731

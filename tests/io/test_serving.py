@@ -221,6 +221,28 @@ def test_out_of_descriptors(listener):
     error_of(server)
 
 
+def test_closing_the_listener_ends_it(listener, parked):
+    server = go(serve, echo, listener)
+    with connect(listener) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        parked(server)
+        listener.close()
+        assert error_of(server) is None
+        assert s.recv(1) == b""
+
+
+def test_a_listener_with_a_time_out(listener):
+    listener.settimeout(0.001)
+    server = go(serve, echo, listener)
+    gmpx.sleep(0.01)
+    with connect(listener) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+    server.cancel()
+    error_of(server)
+
+
 def test_bad_arguments(listener):
     for options in ({"limit": 0}, {"grace": -1}, {"grace": math.nan}):
         with pytest.raises(ValueError):

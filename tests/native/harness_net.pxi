@@ -131,6 +131,8 @@ cdef void* net_body(void* arg) noexcept nogil:
         quiet = t.next == t.end or t.next // QUIET_ITEMS % 2
         if t.next < t.end and (quiet or dice >= 8):
             if quiet and gm_load_u32_relaxed(&n_written) - gm_load_u32_relaxed(&n_out) > 8:
+                if dice < 16 and gm_poller_is_open(&m.poller):
+                    net_poll(m, NULL, 0)        # an edge that nobody waits for yet
                 gm_osyield()
                 continue
             g = make(t)

@@ -866,14 +866,20 @@ cdef enum:
 cdef PyMethodDef sock_defs[SOCK_DEFS]
 
 
+cdef list sock_docs = []
+
+
 cdef int sock_add(dict found, int i, str name, void* f, int flags) except -1:
     cdef PyMethodDef* d = &sock_defs[i]
     cdef PyObject* method
     d.ml_name = PyUnicode_AsUTF8(<PyObject*>name)       # the literal lives as long as the module
     d.ml_meth = <PyCFunction>f
     d.ml_flags = METH_FASTCALL | flags
-    d.ml_doc = NULL
     plain[name] = getattr(py_socket, name)
+    if plain[name].__doc__:
+        doc = plain[name].__doc__.encode()
+        sock_docs.append(doc)           # kept
+        d.ml_doc = <const char*>doc
     method = PyDescr_NewMethod(<PyTypeObject*><PyObject*>py_socket, d)
     found[name] = take_ref(method)
     return 0
@@ -942,6 +948,7 @@ def _socket_init():
     init_def.ml_name = b"__init__"
     init_def.ml_meth = <PyCFunction><void*>sock_init
     init_def.ml_flags = METH_FASTCALL | METH_KEYWORDS
+    init_def.ml_doc = b"__init__($self, family=-1, type=-1, proto=-1, fileno=None)\n--\n\n"
     return take_ref(PyDescr_NewMethod(<PyTypeObject*><PyObject*>py_socket, &init_def))
 
 

@@ -103,6 +103,7 @@ def wait_readable(fd, timeout=None):
     Several may wait for one descriptor; all go on when it is ready, so try without blocking and wait
     again. Parks the goroutine; on a foreign thread, blocks the thread. Go: RawConn.Read.
 
+    >>> import socket
     >>> a, b = socket.socketpair()
     >>> _ = b.send(b"x")
     >>> wait_readable(a)

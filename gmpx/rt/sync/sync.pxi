@@ -64,7 +64,7 @@ cdef class WaitGroup:
     >>> for i in range(3):
     ...     _ = wg.go(found.append, i)
     >>> wg.wait()
-    >>> found
+    >>> sorted(found)
     [0, 1, 2]
     """
 
