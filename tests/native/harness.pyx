@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Drives rings, queues, free lists, notes, park words, Ms and sysmon from C threads, for
+"""Drives rings, queues, free lists, notes, park words, Ms, sysmon and pollers from C threads, for
 ThreadSanitizer.
 
 The fragments included here are the shipped ones (or a copy with one deliberate mistake, see
@@ -41,6 +41,7 @@ include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, th
 include "rt/sched/timers.pxi"
 include "rt/sched/policy.pxi"
 include "rt/sched/proc_nogil.pxi"       # of proc.pxi: what searches for work
+include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the end of a wait
 include "rt/sched/sleep.pxi"
 include "rt/sched/sysmon.pxi"
 include "rt/sched/machine_nogil.pxi"    # of machine.pxi: who holds which P
@@ -471,6 +472,7 @@ def init(double stuck):
 
 
 include "harness_sched.pxi"
+include "harness_net.pxi"
 
 
 def ring(uint64_t seed, int threads, uint32_t count):

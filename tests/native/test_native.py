@@ -1,4 +1,4 @@
-"""Rings, queues, free lists, notes, park words, Ms and sysmon under ThreadSanitizer, rings of 4, 256.
+"""Rings, queues, notes, park words, Ms, sysmon and pollers under ThreadSanitizer, rings of 4 and 256.
 
 harness.pyx includes the very fragments of gmpx/rt/ that ship; here they are compiled with
 -fsanitize=thread and driven from C threads in a child process. A data-race report, a lost or
@@ -34,9 +34,11 @@ FRAGMENTS = {
     "sleep": "sched",
     "sysmon": "sched",
     "machine": "sched",
+    "netpoll": "io",
 }
 # The parts of fragments that touch no Python object: what a part is called, and where it begins and ends
 PARTS = {
+    "netpoll": ("netpoll_nogil", [('cdef extern from "errno.h"', "cdef int net_wait(")]),
     "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
     "proc": (
         "proc_nogil",
@@ -57,7 +59,7 @@ PARTS = {
     ),
 }
 DRIVERS = ["fifo", "ring:3", "ring:2", "order:3", "inbox_and_note:3", "note:2", "note:3"]
-DRIVERS += ["gfree:3", "park:3", "park:4", "machines:5"]
+DRIVERS += ["gfree:3", "park:3", "park:4", "net:6", "machines:5"]
 ITEMS = int(os.environ.get("GMPX_NATIVE_ITEMS", "40000"))
 SEED = int(os.environ.get("GMPX_NATIVE_SEED", "0")) or int.from_bytes(os.urandom(3), "big") + 1
 TIME_LIMIT_S = max(100, ITEMS // 1000)
@@ -125,6 +127,30 @@ BROKEN = {
         sample(allp[i], now)""",
         ["machines:5"],
     ),
+    # F1: an event's waiters are taken without the lock.
+    "event_unlocked": (
+        "netpoll",
+        "    pd_lock(pd)\n    if gm_likely(pd.seq ==",
+        "    if gm_likely(pd.seq ==",
+        ["net:6"],
+    ),
+    # F2: an event that finds PD_READ set wakes nobody: "they know".
+    "edge_swallowed": (
+        "netpoll",
+        "            gm_fetch_or_u32_seqcst(&pd.flags, bits)\n            pd_take(pd, bits, NET_READY, due)",
+        "            if bits & ~gm_fetch_or_u32_seqcst(&pd.flags, bits):\n"
+        "                pd_take(pd, bits, NET_READY, due)",
+        ["net:6"],
+    ),
+    # A one-shot event of one direction leaves the other unarmed.
+    "not_armed_again": (
+        "netpoll",
+        "            if not pd_idle(pd) and gm_poller_set(",
+        "            if False and gm_poller_set(",
+        ["net:6"],
+    ),
+    # W2 for who sleeps in its poller.
+    "poller_not_broken": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["net:6"]),
     # Q3: newest first.
     "inbox_unreversed": (
         "gqueue",
@@ -189,7 +215,7 @@ def translate(directory, broken=None):
             text = "\n\n".join(text[text.index(a) : text.index(b)] for a, b in cuts)
         (directory / "rt" / room).mkdir(parents=True, exist_ok=True)
         (directory / "rt" / room / f"{name}.pxi").write_text(text)
-    for name in ("harness.pyx", "harness_park.pxi", "harness_sched.pxi"):
+    for name in ("harness.pyx", "harness_park.pxi", "harness_sched.pxi", "harness_net.pxi"):
         shutil.copy(HERE / name, directory)
     command = [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), "harness.pyx"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
