@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Drives rings, queues, free lists, notes, park words, Ms, sysmon and the netpoller from C threads,
-for ThreadSanitizer.
+"""Drives rings, queues, free lists, notes, park words, Ms, sysmon and pollers from C threads, for
+ThreadSanitizer.
 
 The fragments included here are the shipped ones (or a copy with one deliberate mistake, see
 test_native.py), compiled with -fsanitize=thread and a ring of GM_RUNQ_SLOTS. Thread bodies
@@ -38,10 +38,10 @@ include "rt/sched/runq.pxi"
 include "rt/sched/gqueue.pxi"
 include "rt/g/gfree.pxi"
 include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
-include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the wait itself
 include "rt/sched/timers.pxi"
 include "rt/sched/policy.pxi"
 include "rt/sched/proc_nogil.pxi"       # of proc.pxi: what searches for work
+include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the end of a wait
 include "rt/sched/sleep.pxi"
 include "rt/sched/sysmon.pxi"
 include "rt/sched/machine_nogil.pxi"    # of machine.pxi: who holds which P

@@ -1,4 +1,4 @@
-"""Rings, queues, free lists, notes, park words, Ms and sysmon under ThreadSanitizer, rings of 4, 256.
+"""Rings, queues, notes, park words, Ms, sysmon and pollers under ThreadSanitizer, rings of 4 and 256.
 
 harness.pyx includes the very fragments of gmpx/rt/ that ship; here they are compiled with
 -fsanitize=thread and driven from C threads in a child process. A data-race report, a lost or
@@ -28,18 +28,18 @@ FRAGMENTS = {
     "gqueue": "sched",
     "gfree": "g",
     "park": "sched",
-    "netpoll": "io",
     "timers": "sched",
     "policy": "sched",
     "proc": "sched",
     "sleep": "sched",
     "sysmon": "sched",
     "machine": "sched",
+    "netpoll": "io",
 }
 # The parts of fragments that touch no Python object: what a part is called, and where it begins and ends
 PARTS = {
-    "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
     "netpoll": ("netpoll_nogil", [('cdef extern from "errno.h"', "cdef int net_wait(")]),
+    "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
     "proc": (
         "proc_nogil",
         [
@@ -59,7 +59,7 @@ PARTS = {
     ),
 }
 DRIVERS = ["fifo", "ring:3", "ring:2", "order:3", "inbox_and_note:3", "note:2", "note:3"]
-DRIVERS += ["gfree:3", "park:3", "park:4", "wires:3", "wires:5", "machines:5"]
+DRIVERS += ["gfree:3", "park:3", "park:4", "net:6", "machines:5"]
 ITEMS = int(os.environ.get("GMPX_NATIVE_ITEMS", "40000"))
 SEED = int(os.environ.get("GMPX_NATIVE_SEED", "0")) or int.from_bytes(os.urandom(3), "big") + 1
 TIME_LIMIT_S = max(100, ITEMS // 1000)
@@ -127,32 +127,37 @@ BROKEN = {
         sample(allp[i], now)""",
         ["machines:5"],
     ),
-    # F2: an edge that nobody waits for is forgotten.
-    "edge_forgotten": (
+    # F1: an event's waiters are taken without the lock.
+    "event_unlocked": (
         "netpoll",
-        "            gm_fetch_or_u32_seqcst(&pd.flags, bits)\n",
-        "",
-        ["wires:3"],
+        "    pd_lock(pd)\n    if gm_likely(pd.seq ==",
+        "    if gm_likely(pd.seq ==",
+        ["net:6"],
     ),
-    # F1: the waiters are taken without the lock.
-    "take_unlocked": (
+    # F2: an event that finds PD_READ set wakes nobody: "they know".
+    "edge_swallowed": (
         "netpoll",
-        """    cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
-    pd_lock(pd)""",
-        """    cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
-    pd_lock(pd)
-    pd_unlock(pd)""",
-        ["wires:5"],
+        "            gm_fetch_or_u32_seqcst(&pd.flags, bits)\n            pd_take(pd, bits, NET_READY, due)",
+        "            if bits & ~gm_fetch_or_u32_seqcst(&pd.flags, bits):\n"
+        "                pd_take(pd, bits, NET_READY, due)",
+        ["net:6"],
+    ),
+    # A one-shot event of one direction leaves the other unarmed.
+    "not_armed_again": (
+        "netpoll",
+        "            if not pd_idle(pd) and gm_poller_set(",
+        "            if False and gm_poller_set(",
+        ["net:6"],
     ),
     # F7: who looks into another's poller takes what was to break its sleep.
     "break_taken": (
         "netpoll",
         "            gm_poller_break(&owner.poller)      # F7",
         "            pass",
-        ["wires:3"],
+        ["net:6"],
     ),
-    # N2: who wakes an M out of its poller does not break it.
-    "no_break": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["wires:3"]),
+    # W2 for who sleeps in its poller.
+    "poller_not_broken": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["net:6"]),
     # Q3: newest first.
     "inbox_unreversed": (
         "gqueue",

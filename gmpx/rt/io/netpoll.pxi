@@ -192,6 +192,23 @@ cdef inline void net_fresh(int fd) noexcept nogil:
     net_renew(fd, NET_READY)
 
 
+cdef void net_again(gm_pd* pd, uint32_t mode) noexcept nogil:
+    # The next wait watches pd anew, which reports what is ready.
+    gm_fetch_and_u32_seqcst(&pd.flags, ~(mode | mode << PD_SET_SHIFT))
+
+
+cdef void net_more(gm_m* m, gm_pd* pd) noexcept nogil:
+    # There may be more to read: also for who has found PD_READ clear meanwhile, and waits.
+    cdef gm_gq due
+    due.head = due.tail = NULL
+    due.n = 0
+    pd_lock(pd)
+    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
+    pd_take(pd, PD_READ, NET_READY, &due)
+    pd_unlock(pd)
+    net_ready(m, &due)
+
+
 # ---- pollers -------------------------------------------------------------------------------
 
 cdef inline bint net_awaited(gm_m* m) noexcept nogil:
@@ -340,6 +357,7 @@ cdef void net_event(uint64_t tag, uint32_t bits, gm_gq* due) noexcept nogil:
 cdef int net_sleep(gm_m* m, int64_t ns) noexcept nogil:
     # m_sleep's in the poller, after note_clear(NOTE_NETPOLL); returns what m_sleep does.
     cdef int n
+    hook_point(HOOK_NET_SLEEP)
     gm_store_u32_relaxed(&m.polling, 1)
     n = net_poll(m, m, ns if ns < 0 else min(ns, LONGEST_SLEEP_NS))
     gm_store_u32_relaxed(&m.polling, 0)

@@ -164,23 +164,6 @@ cdef inline bint gives_gil(Py_ssize_t size) noexcept nogil:
     return GM_FREE_THREADED or gm_unlikely(size > BIG_BYTES)
 
 
-cdef void net_again(gm_pd* pd, uint32_t mode) noexcept nogil:
-    # The next wait watches pd anew, which reports what is ready.
-    gm_fetch_and_u32_seqcst(&pd.flags, ~(mode | mode << PD_SET_SHIFT))
-
-
-cdef void net_more(gm_m* m, gm_pd* pd) noexcept nogil:
-    # There may be more to read: also for who has found PD_READ clear meanwhile, and waits.
-    cdef gm_gq due
-    due.head = due.tail = NULL
-    due.n = 0
-    pd_lock(pd)
-    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)
-    pd_take(pd, PD_READ, NET_READY, &due)
-    pd_unlock(pd)
-    net_ready(m, &due)
-
-
 cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
     cdef gm_pd* pd
     if gm_unlikely(s.fd < 0):

@@ -199,7 +199,8 @@ def _net_left():
 _HOOKS = {"stop_m": HOOK_STOP_M, "sysmon_quiet": HOOK_SYSMON_QUIET,
           "sysmon_sleep": HOOK_SYSMON_SLEEP, "ready_pushed": HOOK_READY_PUSHED,
           "timers_locked": HOOK_TIMERS_LOCKED, "firing": HOOK_FIRING,
-          "deep_begun": HOOK_DEEP_BEGUN, "deep": HOOK_DEEP, "looked": HOOK_LOOKED, "big_read": HOOK_BIG_READ}
+          "deep_begun": HOOK_DEEP_BEGUN, "deep": HOOK_DEEP, "looked": HOOK_LOOKED,
+          "big_read": HOOK_BIG_READ, "net_sleep": HOOK_NET_SLEEP}
 
 
 def _hook(name, unsigned int state, unsigned int ms=0, frees=None, unsigned int raises=0):

@@ -71,6 +71,7 @@ cdef extern from "rt/platform/hooks.h" nogil:
     enum: HOOK_DEEP
     enum: HOOK_LOOKED
     enum: HOOK_BIG_READ
+    enum: HOOK_NET_SLEEP
     void hook_point "gm_hook_point"(int)
     bint gm_hook_set(int, unsigned int, unsigned int, unsigned int, unsigned int)
     unsigned int gm_hook_get(int)

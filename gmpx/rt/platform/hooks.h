@@ -23,7 +23,8 @@ enum {
     HOOK_DEEP = 7,              /* M0 is about to sleep on the breaker */
     HOOK_LOOKED = 8,            /* M0 has looked for a deadlock */
     HOOK_BIG_READ = 9,          /* recv(2) of many bytes has returned, the GIL is not yet taken back */
-    HOOKS = 10
+    HOOK_NET_SLEEP = 10,        /* an M is about to sleep in its poller, and others still look there */
+    HOOKS = 11
 };
 
 #if GMPX_DEBUG && !defined(GM_TSAN_HARNESS) && !defined(_WIN32)
