@@ -269,7 +269,7 @@ class Episode:
         status = 1
         try:
             faulthandler.dump_traceback_later(HANG_S, exit=True)
-            check(gmpx.num_goroutine() == 1, "the child has goroutines of the parent")
+            check(gmpx.num_goroutine() == 1, f"goroutines in a child: {gmpx.goroutines()}")
             for c in self.chans:  # where the parent's goroutines wait
                 try:
                     while True:

@@ -692,8 +692,7 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     cdef object method = plain[name]
     cdef int flags = 0
     cdef object result
-    if s.timeout == 0:
-        return own(method(<object>self, *given, **named))
+    # With a time-out of 0, too: another thread may make the open file blocking meanwhile.
     io_turn(m)
     for i in range(min(nargs, flags_at) if name == "sendmsg" else 1 if name == "recvmsg_into" else 0):
         given[i] = again_and_again(given[i])
