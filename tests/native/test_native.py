@@ -149,13 +149,6 @@ BROKEN = {
         "            if False and gm_poller_set(",
         ["net:6"],
     ),
-    # F7: who looks into another's poller takes what was to break its sleep.
-    "break_taken": (
-        "netpoll",
-        "            gm_poller_break(&owner.poller)      # F7",
-        "            pass",
-        ["net:6"],
-    ),
     # W2 for who sleeps in its poller.
     "poller_not_broken": ("sleep", "        gm_poller_break(&m.poller)", "        pass", ["net:6"]),
     # Q3: newest first.
