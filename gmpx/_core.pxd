@@ -331,7 +331,7 @@ cdef struct gm_m:
     gm_i64 polled_at            # who has looked last: owner, sysmon
     uint32_t net_misses         # owner: see net_look
     bint gil_slow               # owner: it had to wait for the GIL when it last gave it up
-    uint32_t io_ops             # owner: see H5 in rt/io/socket.pxi
+    uint32_t io_ops             # owner: see SK5 in rt/io/socket.pxi
     uint64_t io_tick
     char* scratch               # owner: what recv reads into
     gm_timers timers

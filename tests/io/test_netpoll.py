@@ -190,7 +190,7 @@ def test_a_goroutine_of_another_m_waits_too(pair, on_other_m, parked):
 
 
 def test_an_event_reaches_an_m_that_is_busy_elsewhere(pipe, on_other_m):
-    """The main thread computes without a look into its poller: sysmon looks (F5)."""
+    """The main thread computes without a look into its poller: sysmon looks (NP5)."""
     woken = []
 
     def wait_in_vain():

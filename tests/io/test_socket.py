@@ -467,7 +467,7 @@ def test_a_number_used_again(parked):
 
 @pytest.mark.parametrize("call", ["recv", "recv_into", "recvfrom", "recvmsg"])
 def test_a_number_used_again_in_a_turn(call):
-    """A call that lets others run first (H5) is for the socket's descriptor afterwards, which may have
+    """A call that lets others run first (SK5) is for the socket's descriptor afterwards, which may have
     none: its number is another's now."""
     ran = []
 

@@ -1,4 +1,4 @@
-/* A goroutine that waits for a descriptor: no event is lost (F1, F2, F5, F7, H2, N3 with NOTE_NETPOLL, W7).
+/* A goroutine that waits for a descriptor: no event is lost (NP1, NP2, NP5, NP7, SK2, N3 with NOTE_NETPOLL, W7).
  *
  * Models    sock_read, sock_wait (rt/io/socket.pxi); net_wait, net_arm, pd_watch, net_count, net_poll,
  *           net_event, pd_take, net_sleep, net_ready (rt/io/netpoll.pxi); find_runnable's look, stop_m's
@@ -71,7 +71,7 @@ inline collect(mine)
     }
 #ifndef BUG_BREAK_TAKEN
     if
-    :: brk && !mine -> broken = true            /* F7 */
+    :: brk && !mine -> broken = true            /* NP7 */
     :: else
     fi;
 #endif
@@ -122,7 +122,7 @@ reads:
     :: eof -> break
     :: else ->
         if
-        :: pd_set && !pd_read -> goto waits             /* H2 */
+        :: pd_set && !pd_read -> goto waits             /* SK2 */
         :: else
         fi;
 attempt:

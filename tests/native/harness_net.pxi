@@ -101,7 +101,7 @@ cdef void* net_owner(thread_t* t) noexcept nogil:
             continue
         f = gm_load_u32_relaxed(&pd.flags)
         if f & PD_SET_READ:
-            gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # F2
+            gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # NP2
         n = net_read(pd.fd, &item, sizeof(item), MSG_DONTWAIT)
         if n == sizeof(item) and item < n_items:
             if f & PD_SET_READ:

@@ -127,14 +127,14 @@ BROKEN = {
         sample(allp[i], now)""",
         ["machines:5"],
     ),
-    # F1: an event's waiters are taken without the lock.
+    # NP1: an event's waiters are taken without the lock.
     "event_unlocked": (
         "netpoll",
         "    pd_lock(pd)\n    if gm_likely(pd.seq ==",
         "    if gm_likely(pd.seq ==",
         ["net:6"],
     ),
-    # F2: an event that finds PD_READ set wakes nobody: "they know".
+    # NP2: an event that finds PD_READ set wakes nobody: "they know".
     "edge_swallowed": (
         "netpoll",
         "            gm_fetch_or_u32_seqcst(&pd.flags, bits)\n            pd_take(pd, bits, NET_READY, due)",

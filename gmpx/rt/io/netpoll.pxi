@@ -13,24 +13,24 @@
 #   - any other descriptor: for one event at a time, armed anew at each wait (EPOLLONESHOT).
 #
 # Invariants
-#   F1  pd.lock guards the wait queues, seq, m and registration. Under it no other lock is taken, no Python
+#   NP1  pd.lock guards the wait queues, seq, m and registration. Under it no other lock is taken, no Python
 #       code runs and nobody sleeps; epoll_ctl(2) is called.
-#   F2  No event is lost. Waiter: under pd.lock finds the flag clear, registers if need be (which reports
+#   NP2  No event is lost. Waiter: under pd.lock finds the flag clear, registers if need be (which reports
 #       what is ready), puts its sudog on the queue. Dispatch: under pd.lock sets the flag, then takes all
 #       waiters. Whichever comes second sees the other. A reader clears PD_READ before its system call,
 #       so an edge that comes after that call stays (tests/model/netpoll.pml).
-#   F3  An event carries pd.seq; what carries another is of a file that had the number before, and is
+#   NP3  An event carries pd.seq; what carries another is of a file that had the number before, and is
 #       dropped. net_fresh and net_close count seq up.
-#   F4  pd.m's poller is where the descriptor is registered, pd.m.net_waiters counts who waits for it. A
+#   NP4  pd.m's poller is where the descriptor is registered, pd.m.net_waiters counts who waits for it. A
 #       waiter of another M takes the registration over if nobody else waits; else the event goes to
 #       its M by inbox.
-#   F5  Somebody looks into each poller that is waited for: its M asleep in it (m.polling), or in
+#   NP5  Somebody looks into each poller that is waited for: its M asleep in it (m.polling), or in
 #       find_runnable and at every 61st tick; else sysmon, NET_LATE_NS after the last look. StoreLoad:
 #       a waiter counts itself in net_waiters, an M that wakes clears polling; then both pass the light
 #       barrier and read sysmon.until. sysmon stores until, passes the heavy one and reads those (W7).
-#   F6  A program may close our descriptors ("close all"): the poller's next call fails, and all who waited
+#   NP6  A program may close our descriptors ("close all"): the poller's next call fails, and all who waited
 #       try again with a new one (net_lost).
-#   F7  What breaks the sleep of a poller's own M is not lost to who looks into it meanwhile (sysmon may
+#   NP7  What breaks the sleep of a poller's own M is not lost to who looks into it meanwhile (sysmon may
 #       have seen it awake just before): he breaks it again.
 
 cdef extern from "errno.h" nogil:
@@ -49,7 +49,7 @@ cdef enum:                              # gm_pd.flags
     PD_SET_READ = 8                     # registered for it, edge-triggered
     PD_SET_WRITE = 16
     PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
-    PD_EAGER = 64                       # counts to PD_EAGER_MOST: see H7 in rt/io/socket.pxi
+    PD_EAGER = 64                       # counts to PD_EAGER_MOST: see SK7 in rt/io/socket.pxi
     PD_EAGER_MOST = 192
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
@@ -171,7 +171,7 @@ cdef void net_ready(gm_m* m, gm_gq* due) noexcept nogil:
 
 
 cdef void net_renew(int fd, int outcome) noexcept nogil:
-    # The number is, or will be, another file's (F3).
+    # The number is, or will be, another file's (NP3).
     cdef gm_pd* pd = pd_find(fd)
     cdef gm_gq due
     if pd == NULL:
@@ -217,7 +217,7 @@ cdef inline bint net_awaited(gm_m* m) noexcept nogil:
 
 
 cdef inline void sysmon_net(gm_m* m) noexcept nogil:
-    # m is awake and its poller is waited for (F5).
+    # m is awake and its poller is waited for (NP5).
     gm_barrier_light()
     if gm_unlikely(gm_load_i64_relaxed(&m.polled_at) + NET_LATE_NS
                    < gm_load_i64_relaxed(&sysmon.until)):
@@ -232,7 +232,7 @@ cdef int net_open(gm_m* m) noexcept nogil:
 
 
 cdef void net_lost(gm_m* m, gm_m* me) noexcept nogil:
-    # F6. m's poller is gone; me: the calling M.
+    # NP6. m's poller is gone; me: the calling M.
     cdef gm_pd* chunk
     cdef gm_pd* pd
     cdef gm_gq due
@@ -312,7 +312,7 @@ cdef int net_poll "gm_net_poll"(gm_m* owner, gm_m* m, int64_t ns) noexcept nogil
         if gm_likely(gm_pevent_tag(&e[i]) < GM_POLL_SIGNAL):
             net_event(gm_pevent_tag(&e[i]), gm_pevent_bits(&e[i]), &due)
         elif owner != m:
-            gm_poller_break(&owner.poller)      # F7
+            gm_poller_break(&owner.poller)      # NP7
     net_ready(m, &due)
     return n
 
@@ -341,7 +341,7 @@ cdef int net_look(gm_m* m) noexcept nogil:
 cdef void net_event(uint64_t tag, uint32_t bits, gm_gq* due) noexcept nogil:
     cdef gm_pd* pd = pd_find(<int><uint32_t>tag)
     pd_lock(pd)
-    if gm_likely(pd.seq == <uint32_t>(tag >> 32)):      # F3
+    if gm_likely(pd.seq == <uint32_t>(tag >> 32)):      # NP3
         if gm_load_u32_relaxed(&pd.flags) & PD_SETS:
             gm_fetch_or_u32_seqcst(&pd.flags, bits)
             pd_take(pd, bits, NET_READY, due)
@@ -376,7 +376,7 @@ cdef int pd_watch(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
     cdef uint32_t want
     cdef int r
     once = once or not GM_POLL_EDGES
-    if pd.m != m and (pd.m == NULL or pd_idle(pd) or pd.m.kind == M_DEAD):      # F4
+    if pd.m != m and (pd.m == NULL or pd_idle(pd) or pd.m.kind == M_DEAD):      # NP4
         if pd.m != NULL:
             gm_poller_unset(&pd.m.poller, pd.fd)
         pd.m = m
@@ -418,12 +418,12 @@ cdef int net_arm(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
         if (r != EBADF and r != EINVAL) or (gm_poller_lives(&owner.poller) and
                                             gm_poller_lives(&m.poller)):
             return r
-        net_lost(owner if not gm_poller_lives(&owner.poller) else m, m)     # F6
+        net_lost(owner if not gm_poller_lives(&owner.poller) else m, m)     # NP6
     return r
 
 
 cdef inline void net_count(gm_m* m, gm_m* owner) noexcept nogil:
-    # m's goroutine is about to wait for owner's poller (F5).
+    # m's goroutine is about to wait for owner's poller (NP5).
     if gm_fetch_add_u32_seqcst(&owner.net_waiters, 1) == 0 or owner != m:
         sysmon_net(owner)
 

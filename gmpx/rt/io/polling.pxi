@@ -7,7 +7,7 @@
 # has it has ours. The types of select are mutable; their methods are set like those of any class.
 #
 # Invariants
-#   X1  Ours is called with the original's convention (checked in swap_builtin), and gives way to the original
+#   PO1  Ours is called with the original's convention (checked in swap_builtin), and gives way to the original
 #       where the calling thread runs no goroutine that could park, or another interpreter's code.
 
 cdef extern from *:
@@ -76,7 +76,7 @@ cdef object plain_kqueue = None
 
 
 cdef inline gm_m* polling_m() noexcept:
-    # io_m, X1.
+    # io_m, PO1.
     cdef gm_m* m = io_m()
     return m if m != NULL and m.ts == <void*>PyThreadState_Get() else NULL
 

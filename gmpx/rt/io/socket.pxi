@@ -9,26 +9,26 @@
 # against 28 to 2,309). Beyond BIG bytes it is given up, for the others' sake.
 #
 # Invariants
-#   H1  The open file is left as it is: MSG_DONTWAIT makes a call non-blocking, so that other threads,
+#   SK1  The open file is left as it is: MSG_DONTWAIT makes a call non-blocking, so that other threads,
 #       children and C libraries still block on it. connect sets O_NONBLOCK for as long as it lasts, accept
 #       for good (PD_NONBLOCK says that it was us); settimeout undoes that.
-#   H2  One attempt comes before any wait, unless PD_READ says that it would be in vain: a read that
+#   SK2  One attempt comes before any wait, unless PD_READ says that it would be in vain: a read that
 #       returned less than it asked for has emptied a TCP socket's buffer, so it leaves PD_READ clear. Not if
 #       the peer has closed (PD_HUP: no edge follows) or urgent data has come (reported as PD_HUP, too).
-#   H3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
+#   SK3  What the others do (recvfrom, sendmsg ...) is the original method called on a twin: a raw socket
 #       object with the same descriptor and a time-out of 0. The socket's own time-out is left alone, for
 #       other goroutines and threads use it meanwhile.
-#   H4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes. (What is to
+#   SK4  Nothing is held while parked: recv reads into a buffer of the M's, then makes the bytes. (What is to
 #       be read in parts, MSG_WAITALL, goes into bytes of its own.)
-#   H5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
+#   SK5  A goroutine that never has to wait yields after IO_TURN calls in a row, and has the poller looked at:
 #       before the call, so that no data is lost if that raises. The descriptor is read after that: the number
 #       may be another file's by then.
-#   H6  What lies between a call and the wait that follows it is one step for other goroutines, because of
-#       the GIL: none of them clears meanwhile an edge that came after the call (F2). Where the GIL was given
+#   SK6  What lies between a call and the wait that follows it is one step for other goroutines, because of
+#       the GIL: none of them clears meanwhile an edge that came after the call (NP2). Where the GIL was given
 #       up, or there is none, the descriptor is watched anew (net_again).
-#   H7  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
+#   SK7  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
 #       its answer is often there before our send returns. A socket that is registered parks after each
-#       short read (H2); one that is not is, by the fourth that found something.
+#       short read (SK2); one that is not is, by the fourth that found something.
 
 cdef extern from "rt/io/sockaddr.h" nogil:
     ctypedef struct gm_sock:
@@ -90,9 +90,9 @@ cdef extern from "Python.h":
     PyObject* PyExc_BlockingIOError
 
 cdef enum:
-    SCRATCH_BYTES = 65536               # H4; a larger recv reads into its own bytes object
+    SCRATCH_BYTES = 65536               # SK4; a larger recv reads into its own bytes object
     BIG_BYTES = 262144                  # more is moved without the GIL (64 KiB: 19 us with it)
-    IO_TURN = 16                        # H5
+    IO_TURN = 16                        # SK5
     UNIX_RETRY_NS = 1000000             # a Unix listener's full queue sends no event
 
 cdef object raw_socket = None           # _socket.socket
@@ -160,7 +160,7 @@ cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_
 
 
 cdef inline bint gives_gil(Py_ssize_t size) noexcept nogil:
-    # H6
+    # SK6
     return GM_FREE_THREADED or gm_unlikely(size > BIG_BYTES)
 
 
@@ -183,7 +183,7 @@ cdef inline bint gives_up(gm_sock* s, int flags) noexcept nogil:
 # ---- recv ----------------------------------------------------------------------------------
 
 cdef inline bint empties(gm_sock* s) noexcept nogil:
-    # H2: whether a short read says that nothing is left. (A Unix socket's may end at ancillary data.)
+    # SK2: whether a short read says that nothing is left. (A Unix socket's may end at ancillary data.)
     return s.type == SOCK_STREAM and (s.family == AF_INET or s.family == AF_INET6) and (
         s.proto == 0 or s.proto == IPPROTO_TCP)
 
@@ -204,10 +204,10 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
         if ((f & (PD_SET_READ | PD_READ)) == PD_SET_READ or gm_unlikely(
                 (f & (PD_EAGER_MOST | PD_SET_READ)) == PD_EAGER_MOST)) and (
                 flags == 0 and s.timeout != 0 and size > 0):
-            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # H2, H7
+            sock_wait(m, s, fd, pd, PD_READ, &deadline)         # SK2, SK7
             continue
         if f & PD_SET_READ:
-            gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # F2
+            gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # NP2
         if gm_likely(size <= BIG_BYTES):
             n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
             e = errno
@@ -253,7 +253,7 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
 
 
 cdef void sock_eager(gm_pd* pd, uint32_t f) noexcept nogil:
-    # H7. A count that gets lost to another reader is none the worse.
+    # SK7. A count that gets lost to another reader is none the worse.
     if f & PD_EAGER_MOST != PD_EAGER_MOST:
         gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_EAGER_MOST)
         gm_fetch_or_u32_seqcst(&pd.flags, (f & PD_EAGER_MOST) + PD_EAGER)
@@ -393,7 +393,7 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
 cdef int sock_blocked(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode,
                       int64_t* deadline) except -1:
     # A call has said EAGAIN. If an edge is remembered it may be older than that: the caller tries again,
-    # and what comes after this clearing stays (F2).
+    # and what comes after this clearing stays (NP2).
     if gm_fetch_and_u32_seqcst(&pd.flags, ~mode) & mode:
         return 0
     return sock_wait(m, s, fd, pd, mode, deadline)
@@ -455,7 +455,7 @@ cdef PyObject* sock_sendall(PyObject* self, PyObject** args, Py_ssize_t nargs) e
 # ---- accept --------------------------------------------------------------------------------
 
 cdef int listener_nonblock(gm_sock* s, gm_pd* pd) except -1:
-    # H1. Before each try: another's settimeout, on this object or one that shares the open file, may have
+    # SK1. Before each try: another's settimeout, on this object or one that shares the open file, may have
     # undone it, and accept(2) would hold the GIL until somebody comes.
     cdef int r = gm_set_nonblock(s.fd)
     if r < 0:
@@ -568,7 +568,7 @@ cdef int sock_connected(gm_m* m, PyObject* self, PyObject* address) except -1:
     cdef int fd = s.fd
     cdef int64_t deadline = 0
     cdef int e
-    cdef bint ours = s.timeout < 0 and gm_set_nonblock(fd) > 0      # H1
+    cdef bint ours = s.timeout < 0 and gm_set_nonblock(fd) > 0      # SK1
     try:
         while True:
             e = connect_begin(s, address)
@@ -640,7 +640,7 @@ cdef PyObject* sock_connect_ex(PyObject* self, PyObject** args, Py_ssize_t nargs
     return PyLong_FromSsize_t(e)
 
 
-# ---- a twin (H3) ---------------------------------------------------------------------------
+# ---- a twin (SK3) ---------------------------------------------------------------------------
 
 cdef object twin_of(gm_sock* s):
     global twin_spare
@@ -807,7 +807,7 @@ cdef PyObject* sock_setblocking(PyObject* self, PyObject** args, Py_ssize_t narg
 
 
 cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    # O_NONBLOCK is the socket's own again (H1). A twin without a descriptor says what the time-out is to be;
+    # O_NONBLOCK is the socket's own again (SK1). A twin without a descriptor says what the time-out is to be;
     # the flag is set with the GIL kept, which the original gives up: it could come between another's look at
     # the flag and its accept(2).
     cdef gm_sock* s = <gm_sock*>self

@@ -1,4 +1,4 @@
-"""A recv of many bytes gives up the GIL: goroutines of other Ms come to the socket meanwhile (rt/io, H6)."""
+"""A recv of many bytes gives up the GIL: goroutines of other Ms come to the socket meanwhile (rt/io, SK6)."""
 
 PAIR = """
     import socket

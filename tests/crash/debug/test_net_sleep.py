@@ -1,4 +1,4 @@
-"""An M about to sleep in its poller, into which sysmon looks meanwhile (rt/io/netpoll.pxi, W2, F5)."""
+"""An M about to sleep in its poller, into which sysmon looks meanwhile (rt/io/netpoll.pxi, W2, NP7)."""
 
 
 def test_what_is_to_break_the_sleep_is_the_owners(held):
