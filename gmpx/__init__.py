@@ -65,6 +65,16 @@ from gmpx.waiting import (
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> object:
+    # Modules that most programs do without are imported when they are asked for.
+    if name in ("io", "patch", "testing"):
+        from importlib import import_module
+
+        return import_module(f"gmpx.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "ALL_COMPLETED",
     "Barrier",

@@ -3,9 +3,13 @@
 The program's main code is the main goroutine. With --no-patch nothing of the standard library changes.
 """
 
+import builtins
+import io
 import os
 import runpy
 import sys
+import types
+import zipfile
 
 USAGE = "usage: python -m gmpx [--no-patch] (script.py | -m module) [args …]"
 
@@ -30,14 +34,33 @@ def main() -> None:
         gmpx.patch.all()
     sys.argv[:] = args
     if module:
-        sys.path[0] = os.getcwd()
+        put_on_path(os.getcwd())
         runpy.run_module(args[0], run_name="__main__", alter_sys=True)
     else:
-        if not os.path.exists(args[0]):
-            sys.exit(f"python -m gmpx: no such file: {args[0]}")
-        # a directory or zip file is put on the path by run_path itself
-        sys.path[0] = os.path.dirname(os.path.abspath(args[0]))
-        runpy.run_path(args[0], run_name="__main__")
+        run_file(args[0])
+
+
+def put_on_path(directory: str) -> None:
+    if not getattr(sys.flags, "safe_path", False):  # else it is not the script's directory that is there
+        sys.path[0] = directory
+
+
+def run_file(name: str) -> None:
+    """As ``python name`` does."""
+    path = os.path.abspath(name)
+    if not os.path.exists(path):
+        sys.exit(f"python -m gmpx: no such file: {name}")
+    put_on_path(os.path.dirname(path))
+    if os.path.isdir(path) or zipfile.is_zipfile(path):
+        runpy.run_path(path, run_name="__main__")  # puts it on the path itself
+        return
+    with io.open_code(path) as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    module = types.ModuleType("__main__")
+    module.__file__ = path
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    exec(code, module.__dict__)
 
 
 if __name__ == "__main__":

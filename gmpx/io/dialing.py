@@ -30,7 +30,11 @@ def open_connection(host: str, port: int | str, *, timeout: float | None = None)
     deadline = None if timeout is None else time.monotonic() + timeout
     failed: OSError | None = None
     for family, kind, proto, _, address in _addresses(host, port):
-        s = Socket(family, kind, proto)
+        try:
+            s = Socket(family, kind, proto)
+        except OSError as error:
+            failed = error  # a family that this system has not
+            continue
         try:
             if deadline is not None:
                 s.settimeout(max(deadline - time.monotonic(), 1e-9))
@@ -38,8 +42,11 @@ def open_connection(host: str, port: int | str, *, timeout: float | None = None)
             s.settimeout(None)
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return s
-        except TimeoutError:
+        except TimeoutError as error:
             s.close()
+            if deadline is None or time.monotonic() < deadline:
+                failed = error  # the system's own
+                continue
             raise TimeoutError(f"open_connection: {host}:{port} timed out") from None
         except OSError as error:
             s.close()

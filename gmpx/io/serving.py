@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep
+from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep, spawn
 from gmpx.arguments import limit_of
 from gmpx.context import Context
 from gmpx.io.sockets import Socket
@@ -68,13 +68,19 @@ def serve(
         context: ends the server, without an exception, when it ends.
 
     Raises:
-        OSError: of the listener. ValueError: limit or grace is out of range.
+        OSError: of the listener. ValueError: limit or grace is out of range, or the socket is no stream.
+        TypeError: no handler, listener, address or context where there should be one.
         Cancelled, KeyboardInterrupt ...: what has ended it.
 
     Parks the goroutine; on a foreign thread, blocks the thread.
     """
+    if not callable(handler):
+        raise TypeError(f"serve() needs a handler to call, not {type(handler).__name__}")
+    if context is not None and not isinstance(context, Context):
+        raise TypeError(f"context must be a gmpx.context.Context, not {type(context).__name__}")
     if grace is not None and not grace >= 0:
         raise ValueError(f"grace must not be negative or NaN: {grace!r}")
+    _check_listener(listener)
     server = _Server(handler, listener, limit_of(limit))
     try:
         if context is None:
@@ -86,11 +92,23 @@ def serve(
             server.close(grace or 0.0)
 
 
+def _check_listener(listener: object) -> None:
+    if isinstance(listener, socket.socket):
+        if not listener.type & socket.SOCK_STREAM:
+            raise ValueError(f"serve() needs a stream socket that listens, not {listener!r}")
+    elif not isinstance(listener, tuple) or len(listener) != 2:
+        raise TypeError(
+            "serve() needs a listening socket or a tuple (host, port), not "
+            f"{type(listener).__name__}"
+        )
+
+
 class _Server:
     def __init__(
         self, handler: Handler, listener: socket.socket | tuple[str, int], limit: int | None
     ) -> None:
         self.handler = handler
+        self.name: str = getattr(handler, "__qualname__", type(handler).__qualname__)
         self.room = None if limit is None else Semaphore(limit)
         self.running: set[Goroutine[None]] = set()
         if isinstance(listener, Socket) and listener.gettimeout() != 0:
@@ -99,7 +117,8 @@ class _Server:
             # An object of ours, so that accept parks whether sockets are patched or not.
             fd = os.dup(listener.fileno())
             self.listener = Socket(listener.family, listener.type, listener.proto, fd)
-            self.listener.settimeout(None)
+            if self.listener.gettimeout() is not None:
+                self.listener.settimeout(None)
             self.own = True
         else:
             self.listener, self.own = listen(*listener), True
@@ -127,7 +146,7 @@ class _Server:
             self.start(conn, address)
 
     def start(self, conn: Socket, address: Any) -> None:
-        g = go(self.run, conn, address)
+        g = spawn(self.run, (conn, address), name=self.name)
         self.running.add(g)
         g.add_done_callback(partial(self.ended, conn))
 
@@ -159,10 +178,12 @@ class _Server:
     def close(self, grace: float) -> None:
         if self.own:
             self.listener.close()
-        if self.running and grace > 0:
-            wait(list(self.running), timeout=None if grace == float("inf") else grace)
-        left = list(self.running)
-        for g in left:
-            g.cancel()
+        try:
+            if self.running and grace > 0:
+                wait(list(self.running), timeout=None if grace == float("inf") else grace)
+        finally:  # a second Ctrl-C, perhaps
+            left = list(self.running)
+            for g in left:
+                g.cancel()
         for g in left:
             g.join()

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gmpx._core import _socket_class, _socket_init, _socket_methods
+from gmpx.io.sendfile import sendfile
 
 
 class Socket(_socket.socket):
@@ -29,4 +30,5 @@ if sys.platform != "win32":  # there it is a plain socket yet, whose waits block
     for _name, _method in _socket_methods().items():
         setattr(Socket, _name, _method)
     Socket.__init__ = _socket_init()  # type: ignore[method-assign]
+    Socket._sendfile_use_sendfile = sendfile  # type: ignore[attr-defined]
     _socket_class(Socket)

@@ -3,12 +3,13 @@
 import socket
 from collections.abc import Iterator
 
-from gmpx._core import _socket_init, _socket_methods
+from gmpx._core import _net_forget, _socket_init, _socket_methods
+from gmpx.io.sendfile import sendfile
 from gmpx.patch.registry import Attribute, Replacement
-from gmpx.patch.sendfile import sendfile
 
 
 def replacements() -> Iterator[Replacement]:
+    _net_forget()  # sockets that were closed without our seeing it
     for name, method in _socket_methods().items():
         yield Attribute(socket.socket, name, method, f"socket.socket.{name}")
     yield Attribute(socket.socket, "__init__", _socket_init(), "socket.socket.__init__")

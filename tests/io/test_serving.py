@@ -244,6 +244,15 @@ def test_a_listener_with_a_time_out(listener):
 
 
 def test_bad_arguments(listener):
+    with Socket(type=socket.SOCK_DGRAM) as datagrams, pytest.raises(ValueError, match="stream"):
+        serve(echo, datagrams)
+    for wrong in (8000, "127.0.0.1:8000", echo, ("127.0.0.1",), None):
+        with pytest.raises(TypeError, match="a listening socket or a tuple"):
+            serve(echo, wrong)
+    with pytest.raises(TypeError, match="handler"):
+        serve(None, listener)
+    with pytest.raises(TypeError, match="context"):
+        serve(echo, listener, context=context.with_cancel(context.background()))
     for options in ({"limit": 0}, {"grace": -1}, {"grace": math.nan}):
         with pytest.raises(ValueError):
             serve(echo, listener, **options)
@@ -397,6 +406,7 @@ def test_running_programs(tmp_path):
     script.write_text(
         "import sys, gmpx.patch\n"
         "print(__name__, sys.argv, gmpx.patch.is_patched('socket'), sys.path[0])\n"
+        "assert sys.modules['__main__'].__file__ == __file__ and __file__.startswith('/')\n"
     )
     (tmp_path / "module.py").write_text(script.read_text())
 

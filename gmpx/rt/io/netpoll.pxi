@@ -259,6 +259,31 @@ cdef void net_lost(gm_m* m, gm_m* me) noexcept nogil:
         net_open(m)                     # if there is none to be had the next wait says so
 
 
+def _net_forget():
+    """_net_forget()
+--
+
+    Nothing is known of any descriptor any more, and who waits registers anew: sockets are about to be
+    patched, whose numbers may have been others' while nobody saw to it."""
+    cdef gm_pd* chunk
+    cdef gm_gq due
+    cdef int i, k
+    due.head = due.tail = NULL
+    due.n = 0
+    for i in range(PD_CHUNKS):
+        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
+        if chunk == NULL:
+            continue
+        for k in range(PD_CHUNK):
+            pd_lock(&chunk[k])
+            chunk[k].seq += 1
+            gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK)
+            chunk[k].m = NULL
+            pd_take(&chunk[k], PD_MODES, NET_LOST, &due)
+            pd_unlock(&chunk[k])
+    net_ready(current_m(), &due)
+
+
 cdef void net_forked() noexcept nogil:
     # In a fork's child: the pollers are the parent's (they are shared open files, so nothing is taken
     # out of them), as are all who wait. allm is still the parent's.
@@ -370,12 +395,15 @@ cdef int net_sleep(gm_m* m, int64_t ns) noexcept nogil:
 # ---- waiting -------------------------------------------------------------------------------
 
 cdef int pd_watch(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
-    # pd.lock held: sees to it that an event of mode will be reported, to pd.m. 0, or an errno.
+    # pd.lock held: sees to it that an event of mode will be reported, to pd.m. 0, or an errno. mode: PD_READ,
+    # with GM_POLL_URGENT perhaps, or PD_WRITE.
     cdef uint32_t sets = gm_load_u32_relaxed(&pd.flags) & PD_SETS
     cdef bint known = pd.m == m
+    cdef uint32_t urgent = mode & GM_POLL_URGENT
     cdef uint32_t want
     cdef int r
     once = once or not GM_POLL_EDGES
+    mode &= PD_MODES
     if pd.m != m and (pd.m == NULL or pd_idle(pd) or pd.m.kind == M_DEAD):      # NP4
         if pd.m != NULL:
             gm_poller_unset(&pd.m.poller, pd.fd)
@@ -384,7 +412,7 @@ cdef int pd_watch(gm_m* m, gm_pd* pd, uint32_t mode, bint once) noexcept nogil:
         return 0
     want = mode | pd_awaited(pd) | (sets >> PD_SET_SHIFT)
     if once and sets == 0:
-        r = gm_poller_set(&pd.m.poller, pd.fd, want | GM_POLL_ONCE, pd_tag(pd), known)
+        r = gm_poller_set(&pd.m.poller, pd.fd, want | urgent | GM_POLL_ONCE, pd_tag(pd), known)
     else:
         r = gm_poller_set(&pd.m.poller, pd.fd, want, pd_tag(pd), known)
         if r == 0:

@@ -29,6 +29,7 @@
 #define GM_POLL_WRITE 2u
 #define GM_POLL_HUP 4u                  /* reported with others: the peer is done, or urgent data has come */
 #define GM_POLL_ONCE 8u
+#define GM_POLL_URGENT 16u              /* with READ: urgent data, too, where the system tells */
 #define GM_POLL_BROKEN UINT64_MAX
 #define GM_POLL_SIGNAL (UINT64_MAX - 1) /* the breaker's pipe (rt/platform/breaker.h) */
 

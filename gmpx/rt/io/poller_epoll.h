@@ -28,24 +28,36 @@ static int gm_poller_ctl(gm_poller *p, int op, int fd, uint32_t events, uint64_t
 }
 
 static int gm_poller_open(gm_poller *p) {
+    struct epoll_event e;
     int r;
     int fd = epoll_create1(EPOLL_CLOEXEC);
     int ev = fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (ev < 0) {
+    e.events = EPOLLIN | EPOLLET;       /* and never read: each write is an edge */
+    e.data.u64 = GM_POLL_BROKEN;
+    if (ev < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, ev, &e) != 0) {
         r = errno;
+        if (ev >= 0) close(ev);
         if (fd >= 0) close(fd);
         return r;
     }
     gm_store_u32_relaxed(&p->ev, (uint32_t)ev + 1);
     gm_store_u32_release(&p->fd, (uint32_t)fd + 1);
-    /* Edge-triggered and never read: each write is an edge. */
-    return gm_poller_ctl(p, EPOLL_CTL_ADD, ev, EPOLLIN | EPOLLET, GM_POLL_BROKEN);
+    return 0;
+}
+
+/* Whether the descriptors are still the poller's, both of them: a program may have closed "all", and others
+ * may have the numbers. */
+static int gm_poller_lives(gm_poller *p) {
+    return gm_poller_ctl(p, EPOLL_CTL_MOD, (int)gm_load_u32_relaxed(&p->ev) - 1,
+                         EPOLLIN | EPOLLET, GM_POLL_BROKEN) == 0;
 }
 
 static void gm_poller_close(gm_poller *p) {
     if (gm_poller_is_open(p)) {
-        close(gm_poller_fd(p));
-        close((int)gm_load_u32_relaxed(&p->ev) - 1);
+        if (gm_poller_lives(p)) {
+            close(gm_poller_fd(p));
+            close((int)gm_load_u32_relaxed(&p->ev) - 1);
+        }
         gm_store_u32_relaxed(&p->fd, 0);
     }
 }
@@ -55,6 +67,7 @@ static int gm_poller_set(gm_poller *p, int fd, uint32_t want, uint64_t tag, int 
     int r;
     if (want & GM_POLL_READ) events |= EPOLLIN | EPOLLRDHUP;
     if ((want & GM_POLL_READ) && !(want & GM_POLL_ONCE)) events |= EPOLLPRI;    /* a reader is to know */
+    if (want & GM_POLL_URGENT) events |= EPOLLPRI;
     if (want & GM_POLL_WRITE) events |= EPOLLOUT;
     r = gm_poller_ctl(p, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, events, tag);
     if (r == (known ? ENOENT : EEXIST)) {
@@ -64,12 +77,6 @@ static int gm_poller_set(gm_poller *p, int fd, uint32_t want, uint64_t tag, int 
 }
 
 static void gm_poller_unset(gm_poller *p, int fd) { gm_poller_ctl(p, EPOLL_CTL_DEL, fd, 0, 0); }
-
-/* Whether the descriptor is still the poller: a program may have closed "all" of them. */
-static int gm_poller_lives(gm_poller *p) {
-    return gm_poller_ctl(p, EPOLL_CTL_MOD, (int)gm_load_u32_relaxed(&p->ev) - 1,
-                         EPOLLIN | EPOLLET, GM_POLL_BROKEN) == 0;
-}
 
 #ifndef SYS_epoll_pwait2
 #  define SYS_epoll_pwait2 441
@@ -99,8 +106,8 @@ __attribute__((noinline)) static void gm_poller_break(gm_poller *p) {
     uint64_t one = 1;
     struct stat s;
     int ev = (int)gm_load_u32_relaxed(&p->ev) - 1;
-    /* An eventfd has no file type. Another file may have the number, if a program has closed it; the
-     * wait of its poller has ended then, too. */
+    /* An eventfd has no file type. Another file may have the number, if a program has closed it: then a
+     * thread that sleeps in the poller, which the kernel keeps for as long, sleeps until its next timer. */
     if (fstat(ev, &s) == 0 && (s.st_mode & S_IFMT) == 0) {
         ssize_t r = write(ev, &one, sizeof one);
         (void)r;

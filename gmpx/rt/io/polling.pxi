@@ -89,6 +89,7 @@ cdef struct gm_wish:                    # one direction of one descriptor
     gm_m* owner
     int fd
     uint32_t mode
+    uint32_t urgent             # GM_POLL_URGENT, or 0
 
 
 cdef int wish_arm(gm_m* m, gm_g* g, gm_wish* w, uint64_t word) noexcept nogil:
@@ -98,7 +99,7 @@ cdef int wish_arm(gm_m* m, gm_g* g, gm_wish* w, uint64_t word) noexcept nogil:
     w.pd = pd_of(w.fd)
     if w.pd == NULL:
         return EBADF
-    r = net_arm(m, w.pd, w.mode, True)
+    r = net_arm(m, w.pd, w.mode | w.urgent, True)
     if r != 0:
         w.pd = NULL
         return r
@@ -156,17 +157,18 @@ cdef int wait_masks(gm_m* m, list masks, int64_t deadline) except -1:
     cdef int fd, mask
     cdef bint naps = False
     for _, mask in masks:
-        n += (mask & (POLLIN | POLLRDHUP) != 0) + (mask & POLLOUT != 0)
-        naps = naps or not mask & (POLLIN | POLLRDHUP | POLLOUT)
-    if naps:                            # urgent data, or errors alone
+        n += (mask & POLLIN != 0) + (mask & POLLOUT != 0)
+        naps = naps or not mask & (POLLIN | POLLOUT)
+    if naps:                            # urgent data, the peer's end or errors alone
         deadline = min(deadline if deadline >= 0 else INT64_MAX, clock_now() + PRIORITY_NAP_NS)
     w = <gm_wish*>calloc(max(n, 1), sizeof(gm_wish))
     if w == NULL:
         raise MemoryError()
     try:
         for fd, mask in masks:
-            if mask & (POLLIN | POLLRDHUP):
+            if mask & POLLIN:
                 w[i].fd, w[i].mode = fd, PD_READ
+                w[i].urgent = GM_POLL_URGENT if mask & POLLPRI else 0
                 i += 1
             if mask & POLLOUT:
                 w[i].fd, w[i].mode = fd, PD_WRITE

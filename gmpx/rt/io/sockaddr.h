@@ -36,6 +36,7 @@ typedef struct {
 #  define gm_set_block(fd) ((void)(fd))
 #  define gm_so_error(fd) 0
 #  define gm_lingers(fd) 1
+#  define gm_nobody_there(fd) 0
 #  define gm_writable_now(fd) 0
 static PyObject *gm_address(struct sockaddr_storage *a, socklen_t n) { (void)a; (void)n; return NULL; }
 #else
@@ -90,6 +91,15 @@ static int gm_lingers(int fd) {
     struct linger l = {0, 0};
     socklen_t n = sizeof l;
     return getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &n) == 0 && l.l_onoff && l.l_linger > 0;
+}
+
+/* Whether fd is a listener that nobody waits for. (accept(2) on what is none fails at once.) */
+static int gm_nobody_there(int fd) {
+    struct pollfd p = {fd, POLLIN, 0};
+    int listens = 0;
+    socklen_t n = sizeof listens;
+    return poll(&p, 1, 0) == 0
+        && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) == 0 && listens;
 }
 
 static int gm_writable_now(int fd) {

@@ -45,6 +45,7 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     void gm_set_block(int)
     int gm_so_error(int)
     bint gm_lingers(int)
+    bint gm_nobody_there(int)
     bint gm_writable_now(int)
     Py_ssize_t c_recv "recv"(int, void*, size_t, int)
     Py_ssize_t c_send "send"(int, const void*, size_t, int)
@@ -114,7 +115,8 @@ cdef inline gm_m* io_m() noexcept:
 
 cdef gm_m* io_m_new() noexcept:
     # A thread that gmpx does not know: the main thread runs the main goroutine from here on.
-    if PyThread_get_thread_ident() != main_ident or sys_finalizing():
+    if PyThread_get_thread_ident() != main_ident or sys_finalizing() or (
+            PyInterpreterState_Get() != PyInterpreterState_Main()):
         return NULL
     try:
         return getm()
@@ -123,7 +125,9 @@ cdef gm_m* io_m_new() noexcept:
         return NULL
 
 
-cdef inline int io_turn(gm_m* m) except -1:
+cdef inline int io_turn(gm_m* m, gm_sock* s) except -1:
+    if gm_unlikely(s.timeout == 0):
+        return 0                        # it cannot wait, so it does not park: somebody may hold a lock
     m.io_ops += 1
     if gm_unlikely(m.io_ops % IO_TURN == 0):
         return io_yield(m)
@@ -152,6 +156,9 @@ cdef int sock_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_
         deadline[0] = clock_now() + s.timeout if s.timeout > 0 else NO_DEADLINE
     if gm_likely(s.fd == fd):           # else closed while the GIL was given up
         r = net_wait(m, m.curg, pd, mode, False, deadline[0])
+    if r == WAKE_TIMEOUT and s.fd == fd and gm_poll_one(fd, mode == PD_WRITE, 0) > 0:
+        net_again(pd, mode)             # it has come in time, or just now: timers are looked at first
+        return 0
     if gm_unlikely(r == WAKE_READY and s.fd != fd):
         r = NET_CLOSED
     if gm_unlikely(r != WAKE_READY):
@@ -196,7 +203,7 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
     cdef uint32_t f
     cdef int fd, e
     cdef PyThreadState* ts
-    io_turn(m)
+    io_turn(m, s)
     fd = s.fd
     pd = sock_pd(s)
     while True:
@@ -409,7 +416,7 @@ cdef PyObject* sock_send(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
         return call_plain("send", self, args, nargs, NULL)
     if nargs == 2:
         flags = flags_arg(args[1])
-    io_turn(m)
+    io_turn(m, <gm_sock*>self)
     if gm_likely(PyBytes_CheckExact(args[0])):
         return PyLong_FromSsize_t(sock_write(m, <gm_sock*>self, bytes_data(args[0]),
                                              bytes_len(args[0]), flags, &deadline))
@@ -424,7 +431,7 @@ cdef PyObject* sock_send(PyObject* self, PyObject** args, Py_ssize_t nargs) exce
 cdef int write_all(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size, int flags) except -1:
     cdef int64_t deadline = 0           # for all of it, as CPython's
     cdef Py_ssize_t n
-    io_turn(m)
+    io_turn(m, s)
     while True:
         n = sock_write(m, s, buf, size, flags, &deadline)
         buf += n
@@ -483,11 +490,14 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
     cdef gm_pd* pd
     cdef int fd, c, e
     if m != NULL:
-        io_turn(m)
+        io_turn(m, s)
     fd = s.fd
     pd = sock_pd(s)
     while True:
         listener_nonblock(s, pd)
+        if gm_nobody_there(fd):         # SK1: others may undo it right now, and accept(2) would keep the GIL
+            accept_blocked(m, s, fd, pd, &deadline)
+            continue
         c = gm_accept(fd, addr, n)
         if c >= 0:
             net_fresh(c)
@@ -585,7 +595,8 @@ cdef int sock_connected(gm_m* m, PyObject* self, PyObject* address) except -1:
         if e != EINPROGRESS:
             return e
         net_unready(pd)
-        if not gm_writable_now(fd):
+        while not gm_writable_now(fd):
+            net_again(pd, PD_WRITE)
             sock_wait(m, s, fd, pd, PD_WRITE, &deadline)
         return gm_so_error(fd)
     finally:
@@ -693,7 +704,7 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     cdef int flags = 0
     cdef object result
     # With a time-out of 0, too: another thread may make the open file blocking meanwhile.
-    io_turn(m)
+    io_turn(m, s)
     for i in range(min(nargs, flags_at) if name == "sendmsg" else 1 if name == "recvmsg_into" else 0):
         given[i] = again_and_again(given[i])
     if "flags" in named:

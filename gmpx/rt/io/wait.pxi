@@ -81,7 +81,7 @@ cdef int fd_wait(int fd, uint32_t mode, int64_t deadline) except -1:
     if gm_likely(r == WAKE_READY) or r == NET_ERRNO + EPERM:    # a regular file: always ready
         return 1
     if r == WAKE_TIMEOUT:
-        return 0
+        return gm_poll_one(fd, mode == PD_WRITE, 0) > 0     # timers are looked at before the poller
     return net_raise(m, r, fd)
 
 

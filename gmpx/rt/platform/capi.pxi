@@ -86,6 +86,7 @@ cdef extern from "rt/io/poller.h" nogil:
     uint32_t GM_POLL_WRITE
     uint32_t GM_POLL_HUP
     uint32_t GM_POLL_ONCE
+    uint32_t GM_POLL_URGENT
     uint64_t GM_POLL_BROKEN
     uint64_t GM_POLL_SIGNAL
     enum: GM_POLL_EDGES

@@ -240,7 +240,7 @@ cdef PyObject* select_park "gm_select_park"(gm_m* m, gm_g* g, PyObject** cases, 
 
 
 cdef PyObject* select_wait(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n, int64_t deadline,
-                           gm_sudog* s, PyObject* t) except NULL:
+                           gm_sudog* s, PyObject* t) except? NULL:
     cdef Py_ssize_t i
     cdef Py_ssize_t won
     cdef int r
@@ -252,6 +252,10 @@ cdef PyObject* select_wait(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_t n, int
         for i in range(n):
             xdecref(s[i].elem)
         park_raise(m, r, "select")
+        return NULL
+    if gm_unlikely(s[won].ok == NET_LOST):      # the poller was closed: all begins anew
+        for i in range(n):
+            xdecref(s[i].elem)
         return NULL
     return select_won(cases, n, s, t, won)
 
