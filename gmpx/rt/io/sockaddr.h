@@ -33,7 +33,7 @@ typedef struct {
 #  define MSG_ERRQUEUE 0
 #  define gm_accept(fd, a, n) (-1)
 #  define gm_set_nonblock(fd) (-1)
-#  define gm_set_block(fd) ((void)(fd))
+#  define gm_set_block(fd) (-1)
 #  define gm_so_error(fd) 0
 #  define gm_lingers(fd) 1
 #  define gm_nobody_there(fd) 0
@@ -75,9 +75,9 @@ static int gm_set_nonblock(int fd) {
     return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : 1;
 }
 
-static void gm_set_block(int fd) {
+static int gm_set_block(int fd) {
     int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 static int gm_so_error(int fd) {

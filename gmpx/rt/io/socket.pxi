@@ -42,7 +42,7 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     ctypedef unsigned int socklen_t
     int gm_accept(int, gm_sockaddr*, socklen_t*)
     int gm_set_nonblock(int)
-    void gm_set_block(int)
+    int gm_set_block(int)
     int gm_so_error(int)
     bint gm_lingers(int)
     bint gm_nobody_there(int)
@@ -836,10 +836,8 @@ cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t
         timeout = (<gm_sock*><PyObject*>twin).timeout
         twin_done(twin)
     s.timeout = timeout
-    if timeout < 0:
-        gm_set_block(s.fd)
-    else:
-        gm_set_nonblock(s.fd)
+    if (gm_set_block(s.fd) if timeout < 0 else gm_set_nonblock(s.fd)) < 0:
+        raise_errno(errno)
     pd = pd_find(s.fd)
     if pd != NULL:
         gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_NONBLOCK)
