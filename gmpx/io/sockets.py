@@ -26,9 +26,15 @@ class Socket(_socket.socket):
         def accept(self) -> tuple[Socket, Any]: ...
 
 
+def init(self, family=-1, type=-1, proto=-1, fileno=None):  # type: ignore[no-untyped-def]
+    # A function of Python's, as the original: inspect binds an __init__ to the class itself.
+    _init(self, family, type, proto, fileno)
+
+
 if sys.platform != "win32":  # there it is a plain socket yet, whose waits block the thread
     for _name, _method in _socket_methods().items():
         setattr(Socket, _name, _method)
-    Socket.__init__ = _socket_init()  # type: ignore[method-assign]
+    _init = _socket_init()
+    Socket.__init__ = init  # type: ignore[method-assign]
     Socket._sendfile_use_sendfile = sendfile  # type: ignore[attr-defined]
     _socket_class(Socket)

@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Iterator
 
-from gmpx._core import _net_forget, _socket_init, _socket_methods
+from gmpx._core import _net_forget, _socket_methods
 from gmpx.io.sendfile import sendfile
+from gmpx.io.sockets import init
 from gmpx.patch.registry import Attribute, Replacement
 
 
@@ -12,7 +13,7 @@ def replacements() -> Iterator[Replacement]:
     _net_forget()  # sockets that were closed without our seeing it
     for name, method in _socket_methods().items():
         yield Attribute(socket.socket, name, method, f"socket.socket.{name}")
-    yield Attribute(socket.socket, "__init__", _socket_init(), "socket.socket.__init__")
+    yield Attribute(socket.socket, "__init__", init, "socket.socket.__init__")
     if hasattr(socket.socket, "_sendfile_use_sendfile"):
         yield Attribute(
             socket.socket, "_sendfile_use_sendfile", sendfile, "socket.socket.sendfile"
