@@ -209,7 +209,7 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
     while True:
         f = gm_load_u32_relaxed(&pd.flags)
         if ((f & (PD_SET_READ | PD_READ)) == PD_SET_READ or gm_unlikely(
-                (f & (PD_EAGER_MOST | PD_SET_READ)) == PD_EAGER_MOST)) and (
+                (f & (PD_EAGER_MOST | PD_SET_READ | PD_READ)) == PD_EAGER_MOST)) and (
                 flags == 0 and s.timeout != 0 and size > 0):
             sock_wait(m, s, fd, pd, PD_READ, &deadline)         # SK2, SK7
             continue
