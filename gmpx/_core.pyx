@@ -64,7 +64,10 @@ include "rt/sync/scope.pxi"           # timeout, shield
 include "rt/sync/group.pxi"           # under Group
 include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
 include "rt/io/wait.pxi"              # wait_readable, wait_writable, notify_closing
-include "rt/io/socket.pxi"            # methods of sockets
+include "rt/io/socket.pxi"            # recv, send
+include "rt/io/connect.pxi"           # accept, connect
+include "rt/io/twin.pxi"              # the other methods of sockets
+include "rt/io/socket_table.pxi"      # birth and end; the table of methods
 include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/g/spawn.pxi"              # go, spawn
 include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
