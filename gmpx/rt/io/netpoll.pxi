@@ -40,7 +40,6 @@ cdef extern from "errno.h" nogil:
     int EINTR
     int EINVAL
     int EPERM
-    int EMFILE
 
 cdef enum:                              # gm_pd.flags
     PD_READ = 1                         # GM_POLL_READ: may be readable

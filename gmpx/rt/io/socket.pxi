@@ -63,7 +63,6 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     int ECONNABORTED
     int ECONNRESET
     int EWOULDBLOCK
-    int ETIMEDOUT
 
 cdef extern from "rt/io/sockaddr.h":
     PyObject* gm_address(gm_sockaddr*, socklen_t) noexcept
@@ -86,9 +85,7 @@ cdef extern from "Python.h":
     object PyNumber_Index(object)
     Py_ssize_t PyLong_AsSsize_t(object) except? -1
     long PyLong_AsLong(PyObject*) except? -1
-    bint PyErr_ExceptionMatches(PyObject*) noexcept
     PyObject* PyExc_OverflowError
-    PyObject* PyExc_BlockingIOError
 
 cdef enum:
     SCRATCH_BYTES = 65536               # SK4; a larger recv reads into its own bytes object
