@@ -82,6 +82,7 @@ cdef extern from *:
     gm_pd* gm_pd_of_wq(gm_waitq*) nogil
 
 cdef gm_ptr pd_chunks[PD_CHUNKS]        # gm_pd[PD_CHUNK] each
+cdef gm_u32 pd_top                      # no chunk is at this index or beyond; grows
 
 
 # ---- pollDescs -----------------------------------------------------------------------------
@@ -99,6 +100,7 @@ cdef gm_pd* pd_of(int fd) noexcept nogil:
     # NULL: no memory, or the number is out of all bounds.
     cdef gm_pd* pd = pd_find(fd)
     cdef gm_pd* chunk
+    cdef uint32_t top
     cdef int i
     if gm_likely(pd != NULL) or <unsigned int>fd >= <unsigned int>PD_CHUNK * PD_CHUNKS:
         return pd
@@ -107,6 +109,9 @@ cdef gm_pd* pd_of(int fd) noexcept nogil:
         return NULL
     for i in range(PD_CHUNK):
         chunk[i].fd = fd - fd % PD_CHUNK + i
+    top = gm_load_u32_relaxed(&pd_top)
+    while top <= <uint32_t>(fd // PD_CHUNK) and not gm_cas_u32_acqrel(&pd_top, top, fd // PD_CHUNK + 1):
+        top = gm_load_u32_relaxed(&pd_top)
     if not gm_cas_ptr_seqcst(&pd_chunks[fd // PD_CHUNK], NULL, chunk):
         free(chunk)                     # another thread was faster
     return pd_find(fd)
@@ -230,30 +235,37 @@ cdef int net_open(gm_m* m) noexcept nogil:
     return r
 
 
-cdef void net_lost(gm_m* m, gm_m* me) noexcept nogil:
-    # NP6. m's poller is gone; me: the calling M.
+cdef void pds_forget(gm_m* owner, gm_m* me) noexcept nogil:
+    # Nothing is known any more of what owner's poller watches, NULL: of any descriptor; who waits registers
+    # anew. me: the calling M, or NULL.
     cdef gm_pd* chunk
     cdef gm_pd* pd
     cdef gm_gq due
-    cdef int i, k
+    cdef uint32_t i
+    cdef int k
     due.head = due.tail = NULL
     due.n = 0
-    if m == me:
-        gm_poller_close(&m.poller)
-    for i in range(PD_CHUNKS):
+    for i in range(gm_load_u32_acquire(&pd_top)):
         chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
         if chunk == NULL:
             continue
         for k in range(PD_CHUNK):
             pd = &chunk[k]
             pd_lock(pd)
-            if pd.m == m:
+            if owner == NULL or pd.m == owner:
                 pd.seq += 1
                 gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK)
                 pd.m = NULL
                 pd_take(pd, PD_MODES, NET_LOST, &due)
             pd_unlock(pd)
     net_ready(me, &due)
+
+
+cdef void net_lost(gm_m* m, gm_m* me) noexcept nogil:
+    # NP6. m's poller is gone; me: the calling M.
+    if m == me:
+        gm_poller_close(&m.poller)
+    pds_forget(m, me)
     if m == me:
         net_open(m)                     # if there is none to be had the next wait says so
 
@@ -262,25 +274,8 @@ def _net_forget():
     """_net_forget()
 --
 
-    Nothing is known of any descriptor any more, and who waits registers anew: sockets are about to be
-    patched, whose numbers may have been others' while nobody saw to it."""
-    cdef gm_pd* chunk
-    cdef gm_gq due
-    cdef int i, k
-    due.head = due.tail = NULL
-    due.n = 0
-    for i in range(PD_CHUNKS):
-        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
-        if chunk == NULL:
-            continue
-        for k in range(PD_CHUNK):
-            pd_lock(&chunk[k])
-            chunk[k].seq += 1
-            gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK)
-            chunk[k].m = NULL
-            pd_take(&chunk[k], PD_MODES, NET_LOST, &due)
-            pd_unlock(&chunk[k])
-    net_ready(current_m(), &due)
+    Sockets are about to be patched, whose numbers may have been others' while nobody saw to it."""
+    pds_forget(NULL, current_m())
 
 
 cdef void net_forked() noexcept nogil:
@@ -288,13 +283,14 @@ cdef void net_forked() noexcept nogil:
     # out of them), as are all who wait. allm is still the parent's.
     cdef gm_m* m = allm_first()
     cdef gm_pd* chunk
-    cdef int i, k
+    cdef uint32_t i
+    cdef int k
     while m != NULL:
         gm_poller_close(&m.poller)
         gm_store_u32_relaxed(&m.net_waiters, 0)
         gm_store_u32_relaxed(&m.polling, 0)
         m = m.all_next
-    for i in range(PD_CHUNKS):
+    for i in range(gm_load_u32_acquire(&pd_top)):
         chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
         if chunk == NULL:
             continue
