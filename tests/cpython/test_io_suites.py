@@ -68,7 +68,7 @@ ALONE = {
         "*_fork*": "waits for any child",
         "*.SocketWriterTest.*": PROCESS + "signals",
     },
-    "test_httplib": {},
+    "test_httplib": {"*.TimeoutTest.*": PROCESS + "the default time-out; one port for all"},
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
     "test_httpservers": {

@@ -329,13 +329,16 @@ def test_errgroup_zero_group_and_first_error():
     """errgroup TestZeroGroup, TestWithContext: the first failure cancels the others."""
     with Group() as grp:
         pass
-    first, others = ValueError("first"), []
+    first, others, wait = ValueError("first"), [], gmpx.WaitGroup()
+    wait.add(3)
 
     def fails():
+        wait.wait()
         raise first
 
     def waits():
         try:
+            wait.done()
             gmpx.Chan().recv()
         except gmpx.Cancelled:
             others.append(1)
@@ -345,7 +348,6 @@ def test_errgroup_zero_group_and_first_error():
         with Group() as grp:
             for _ in range(3):
                 grp.go(waits)
-            gmpx.gosched()
             grp.go(fails)
     assert caught.value.exceptions == (first,) and others == [1, 1, 1]
 
