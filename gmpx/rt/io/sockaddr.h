@@ -31,6 +31,8 @@ typedef struct {
 #  define GM_SOCKETS 0
 #  define MSG_DONTWAIT 0
 #  define MSG_ERRQUEUE 0
+#  define gm_recv(fd, b, n, flags) (-1)
+#  define gm_send(fd, b, n, flags) (-1)
 #  define gm_accept(fd, a, n) (-1)
 #  define gm_set_nonblock(fd) (-1)
 #  define gm_set_block(fd) (-1)
@@ -50,6 +52,19 @@ static PyObject *gm_address(struct sockaddr_storage *a, socklen_t n) { (void)a; 
 
 #  ifndef MSG_ERRQUEUE
 #    define MSG_ERRQUEUE 0
+#  endif
+
+/* recv and send that never wait. libc's are points where a thread may be cancelled, which costs each call
+ * two atomic exchanges in a process of several threads (0.1 of the 5 us of an echo). */
+#  if defined(__linux__)
+#    include <sys/syscall.h>
+#  endif
+#  if defined(SYS_recvfrom) && defined(SYS_sendto)
+#    define gm_recv(fd, b, n, flags) ((Py_ssize_t)syscall(SYS_recvfrom, fd, b, n, (flags) | MSG_DONTWAIT, NULL, NULL))
+#    define gm_send(fd, b, n, flags) ((Py_ssize_t)syscall(SYS_sendto, fd, b, n, (flags) | MSG_DONTWAIT, NULL, 0))
+#  else
+#    define gm_recv(fd, b, n, flags) recv(fd, b, n, (flags) | MSG_DONTWAIT)
+#    define gm_send(fd, b, n, flags) send(fd, b, n, (flags) | MSG_DONTWAIT)
 #  endif
 
 /* A new descriptor that no child inherits, or -1. */

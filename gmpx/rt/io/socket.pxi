@@ -47,8 +47,8 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     bint gm_lingers(int)
     bint gm_nobody_there(int)
     bint gm_writable_now(int)
-    Py_ssize_t c_recv "recv"(int, void*, size_t, int)
-    Py_ssize_t c_send "send"(int, const void*, size_t, int)
+    Py_ssize_t gm_recv(int, void*, size_t, int)         # with MSG_DONTWAIT
+    Py_ssize_t gm_send(int, const void*, size_t, int)
     int c_close "close"(int)
     enum: GM_SOCKETS
     int MSG_DONTWAIT
@@ -213,11 +213,11 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
         if f & PD_SET_READ:
             gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # NP2
         if gm_likely(size <= BIG_BYTES):
-            n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
+            n = gm_recv(fd, buf, size, flags)
             e = errno
         else:
             ts = PyEval_SaveThread()
-            n = c_recv(fd, buf, size, flags | MSG_DONTWAIT)
+            n = gm_recv(fd, buf, size, flags)
             e = errno
             hook_point(HOOK_BIG_READ)
             PyEval_RestoreThread(ts)
@@ -370,11 +370,11 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
     cdef PyThreadState* ts
     while True:
         if gm_likely(size <= BIG_BYTES):
-            n = c_send(fd, buf, size, flags | MSG_DONTWAIT)
+            n = gm_send(fd, buf, size, flags)
             e = errno
         else:
             ts = PyEval_SaveThread()
-            n = c_send(fd, buf, size, flags | MSG_DONTWAIT)
+            n = gm_send(fd, buf, size, flags)
             e = errno
             PyEval_RestoreThread(ts)
         if gm_likely(n >= 0):
