@@ -1,12 +1,14 @@
 """Runs test modules of CPython's own suite in this process and prints {test id: outcome} as JSON.
 
-    python patched.py [--patch before|after] [--goroutines N] [--clients]
+    python patched.py [--patch before|after] [--goroutines N] [--clients | --copy MODULE]
         [--limit SECONDS] [--only ID] [--skip ID] module ...
 
 ``--patch before`` calls gmpx.patch.all() before the tests are imported, ``after`` when they have been.
 Without ``--goroutines`` the tests run in the main goroutine; with it each TestCase class runs in N
 goroutines at once, all classes side by side. ``--clients``: what a test starts as a client is a goroutine,
-too, not a thread. IDs are patterns. What the tests print goes to stderr.
+too, not a thread. ``--copy``: for files that keep in globals, or in those of this module, which server is
+meant: each of the N goroutines has a copy of them to itself, and runs one class after the other.
+IDs are patterns. What the tests print goes to stderr.
 """
 
 import _thread
@@ -196,6 +198,36 @@ def adapt(module, clients):
             )
 
 
+def note_all(of, result):
+    for name, outcome in of.items():
+        if result.get(name, "ok") == "ok" or not outcome.startswith(("ok", "skipped")):
+            result[name] = outcome
+
+
+def in_copies(module, owned, skipped, n, result):
+    """A module in n goroutines at once, each with a copy of its own, also of the modules ``owned``."""
+    import gmpx
+
+    def copied():
+        for name in (*owned, module.__name__):
+            sys.modules.pop(name, None)
+        copy = importlib.import_module(module.__name__)
+        if hasattr(copy, "os_helper"):
+            copy.os_helper = OwnNames(copy.os_helper)
+        return copy
+
+    def run(i, copy):
+        OwnNames.of.set(f"_copy_{i}")
+        tests = cases(unittest.defaultTestLoader.loadTestsFromModule(copy))
+        mine = Outcomes()
+        unittest.TestSuite(test for test in tests if not skipped(test)).run(mine)
+        return mine.of
+
+    copies = [copied() for _ in range(n)]
+    for g in [gmpx.go(run, i, copy) for i, copy in enumerate(copies)]:
+        note_all(g.result(), result)
+
+
 def side_by_side(tests, n, result):
     """Each class of a module in n goroutines at once; what the module sets up is set up once."""
     import gmpx
@@ -214,21 +246,22 @@ def side_by_side(tests, n, result):
 
     group = [gmpx.go(run, i, cls, names) for i in range(n) for cls, names in classes.items()]
     for g in group:
-        for name, outcome in g.result().items():
-            if result.get(name, "ok") == "ok" or not outcome.startswith(("ok", "skipped")):
-                result[name] = outcome
+        note_all(g.result(), result)
 
 
 def run_module(module, tests, options, outcomes):
     vsock = vsock_works()
-    tests = [
-        test
-        for test in tests
-        if (vsock or "VSOCK" not in test.id())
-        and not named(test, options.skip)
-        and (not options.only or named(test, options.only))
-    ]
-    if options.goroutines:
+
+    def skipped(test):
+        if "VSOCK" in test.id() and not vsock:
+            return True
+        return named(test, options.skip) or bool(options.only) and not named(test, options.only)
+
+    tests = [test for test in tests if not skipped(test)]
+    if options.copy:
+        adapt(module, False)
+        in_copies(module, options.copy, skipped, options.goroutines, outcomes)
+    elif options.goroutines:
         adapt(module, options.clients)
         side_by_side(tests, options.goroutines, outcomes)
     else:
@@ -251,6 +284,7 @@ def main():
     parser.add_argument("--patch", choices=["before", "after"])
     parser.add_argument("--goroutines", type=int, default=0)
     parser.add_argument("--clients", action="store_true")
+    parser.add_argument("--copy", action="append", default=[])
     parser.add_argument("--limit", type=float, default=600, help="seconds")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])

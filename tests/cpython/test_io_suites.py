@@ -71,6 +71,21 @@ ALONE = {
     "test_httplib": {"*.TimeoutTest.*": PROCESS + "the default time-out; one port for all"},
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
+    "test_select": {},
+    "test_poll": {},
+    "test_urllib": {
+        "*.urlopen_HttpTests.*": PROCESS + "mocks of http.client",
+        "*.ProxyTests*": PROCESS + "os.environ",
+    },
+    "test_selectors": {
+        "*interrupt*": PROCESS + "alarms",
+        "*.test_above_fd_setsize": PROCESS + "the limit on descriptors, and uses all of them up",
+    },
+    "test_smtplib": {"*.DebuggingServerTests.*": PROCESS + "sys.stdout"},
+    "test_xmlrpc": {
+        "*.FailingServerTestCase.*": PROCESS + "a class of http.server",
+        "*.CGIHandlerTestCase.*": PROCESS + "os.environ and sys.stdout",
+    },
     "test_httpservers": {
         "*.RequestHandlerLoggingTestCase.*": PROCESS + "sys.stderr",
         "*.ScriptTestCase.*": PROCESS + "mocks of http.server",
@@ -78,6 +93,16 @@ ALONE = {
         "*.CGIHTTPServer*": PROCESS + "os.environ and the directory",
         "*.SimpleHTTPServerTestCase.*": PROCESS + "the directory",
     },
+}
+
+# Which modules each goroutine needs a copy of, because their globals say which server is meant.
+COPIES = {
+    "test_xmlrpc": ["test.test_xmlrpc"],
+    "test_smtplib": [
+        f"{package}{name}"
+        for package in ("", "test.support.")
+        for name in ("asyncore", "asynchat", "smtpd")
+    ],
 }
 
 
@@ -122,7 +147,9 @@ def alone(module, when):
 
 
 def together(module, n, *options):
-    return ["--patch", "after", "--goroutines", str(n), *options, *skip(ALONE[module]), module]
+    copies = [arg for name in COPIES.get(module, []) for arg in ("--copy", name)]
+    skips = [*skip(ALONE[module]), *skip([] if ALL else SLOW)]
+    return ["--patch", "after", "--goroutines", str(n), *options, *copies, *skips, module]
 
 
 WHENS = ["before", "after"] if ALL else ["before"]
