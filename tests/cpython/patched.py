@@ -185,8 +185,9 @@ def adapt(module, clients):
     """For side_by_side. test_socket starts its clients by _thread, and they meet at events."""
     from test.support import threading_helper
 
-    # it counts the process's threads, which are the others' here
+    # they wait until the process has no more threads than before: here they are the others'
     threading_helper.wait_threads_exit = lambda timeout=None: contextlib.nullcontext()
+    threading_helper.threading_cleanup = lambda *before: None
     if hasattr(module, "os_helper"):
         module.os_helper = OwnNames(module.os_helper)
     if hasattr(module, "ThreadableTest"):
