@@ -15,6 +15,7 @@ True
 """
 
 from gmpx._core import Readiness, notify_closing, readable, wait_readable, wait_writable, writable
+from gmpx.io import names as _names
 from gmpx.io.dialing import open_connection
 from gmpx.io.serving import listen, serve
 from gmpx.io.sockets import Socket

@@ -4,7 +4,9 @@ import socket
 import time
 from typing import Any
 
-from gmpx._core import blocking
+from gmpx._core import _parks
+from gmpx._core import timeout as time_limit
+from gmpx.io import names
 from gmpx.io.sockets import Socket
 
 
@@ -12,9 +14,10 @@ def open_connection(host: str, port: int | str, *, timeout: float | None = None)
     """Connects to host by TCP, trying its addresses in their order.
 
     Args:
-        host: a name or an address; names are looked up on a thread of ``gmpx.blocking``.
+        host: a name or an address.
         port: a number, or the name of a service.
-        timeout: seconds for all of it, the look-up excepted; None waits as long as the system does.
+        timeout: seconds for all of it (on a foreign thread, the look-up excepted); None waits as long as
+            the system does.
 
     Returns:
         A ``Socket`` with no time-out of its own, Nagle's delay switched off (TCP_NODELAY).
@@ -29,7 +32,7 @@ def open_connection(host: str, port: int | str, *, timeout: float | None = None)
         raise ValueError(f"timeout must not be negative or NaN: {timeout!r}")
     deadline = None if timeout is None else time.monotonic() + timeout
     failed: OSError | None = None
-    for family, kind, proto, _, address in _addresses(host, port):
+    for family, kind, proto, _, address in _addresses(host, port, timeout):
         try:
             s = Socket(family, kind, proto)
         except OSError as error:
@@ -60,9 +63,11 @@ def open_connection(host: str, port: int | str, *, timeout: float | None = None)
         failed = None  # no cycle through the traceback
 
 
-def _addresses(host: str, port: int | str) -> list[Any]:
-    kind = socket.SOCK_STREAM
+def _addresses(host: str, port: int | str, timeout: float | None) -> Any:
+    if not _parks():
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     try:
-        return socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        return blocking(socket.getaddrinfo, host, port, 0, kind)
+        with time_limit(timeout):
+            return names.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except TimeoutError:
+        raise TimeoutError(f"open_connection: {host}:{port} timed out") from None

@@ -12,21 +12,22 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: TLS (the handshake and all that follows), names (DNS), pipes, subprocesses, locks
+What is not patched yet: TLS (the handshake and all that follows), pipes, subprocesses, locks
 and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
 elsewhere.
 """
 
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, polling, registry, sockets
+from gmpx.patch import clock, dns as names, polling, registry, sockets
 
-__all__ = ["all", "is_patched", "report", "select", "socket", "time", "undo"]
+__all__ = ["all", "dns", "is_patched", "report", "select", "socket", "time", "undo"]
 
 _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "socket": sockets.replacements,
     "select": polling.replacements,
     "time": clock.replacements,
+    "dns": names.replacements,
 }
 
 
@@ -65,6 +66,11 @@ def select() -> None:
 def time() -> None:
     """Patches ``time.sleep``."""
     registry.apply("time", _GROUPS["time"])
+
+
+def dns() -> None:
+    """Patches ``socket.getaddrinfo``, ``gethostbyname`` and their like: names are looked up elsewhere."""
+    registry.apply("dns", _GROUPS["dns"])
 
 
 def undo(*groups: str) -> None:

@@ -1,4 +1,7 @@
-# accept and connect: how a connection begins (SK1 in rt/io/socket.pxi).
+# accept, connect and bind: how a connection begins (SK1 in rt/io/socket.pxi).
+#
+# The original looks a host's name up itself, and the thread stands meanwhile. So an address with a name
+# becomes one with a number first, on the threads of gmpx.io.names.
 
 # ---- accept --------------------------------------------------------------------------------
 
@@ -174,7 +177,8 @@ cdef PyObject* sock_connect(PyObject* self, PyObject** args, Py_ssize_t nargs) e
     cdef int e
     if m == NULL or nargs != 1 or (<gm_sock*>self).timeout == 0:
         return call_plain("connect", self, args, nargs, NULL)
-    e = sock_connected(m, self, args[0])
+    address = numeric(self, args[0])
+    e = sock_connected(m, self, <PyObject*>address)
     if e != 0:
         raise_errno(e)
     return own(None)
@@ -185,8 +189,27 @@ cdef PyObject* sock_connect_ex(PyObject* self, PyObject** args, Py_ssize_t nargs
     cdef int e
     if m == NULL or nargs != 1 or (<gm_sock*>self).timeout == 0:
         return call_plain("connect_ex", self, args, nargs, NULL)
+    address = numeric(self, args[0])
     try:
-        e = sock_connected(m, self, args[0])
+        e = sock_connected(m, self, <PyObject*>address)
     except TimeoutError:
         e = EWOULDBLOCK
     return PyLong_FromSsize_t(e)
+
+
+# ---- names ---------------------------------------------------------------------------------
+
+cdef object numeric(PyObject* self, PyObject* address):
+    # The address, with a number for its host's name. Parks, if there is one.
+    if gm_likely(not gm_by_name((<gm_sock*>self).family, address)):
+        return <object>address
+    return io_names((<gm_sock*>self).family, <object>address)
+
+
+cdef PyObject* sock_bind(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
+    cdef PyObject* one
+    if nargs != 1 or io_m() == NULL:
+        return call_plain("bind", self, args, nargs, NULL)
+    address = numeric(self, args[0])
+    one = <PyObject*>address
+    return call_plain("bind", self, &one, 1, NULL)

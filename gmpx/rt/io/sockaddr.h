@@ -40,6 +40,7 @@ typedef struct {
 #  define gm_lingers(fd) 1
 #  define gm_nobody_there(fd) 0
 #  define gm_writable_now(fd) 0
+#  define gm_by_name(family, address) 0
 static PyObject *gm_address(struct sockaddr_storage *a, socklen_t n) { (void)a; (void)n; return NULL; }
 #else
 #  define GM_SOCKETS 1
@@ -115,6 +116,24 @@ static int gm_nobody_there(int fd) {
     socklen_t n = sizeof listens;
     return poll(&p, 1, 0) == 0
         && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) == 0 && listens;
+}
+
+/* Whether an address names its host, so that the C library would ask somebody for it. */
+static int gm_by_name(int family, PyObject *address) {
+    struct in6_addr to;
+    const char *text;
+    PyObject *host;
+    if ((family != AF_INET && family != AF_INET6) || !PyTuple_Check(address)
+            || PyTuple_GET_SIZE(address) < 2) return 0;
+    host = PyTuple_GET_ITEM(address, 0);
+    if (!PyUnicode_Check(host)) return PyBytes_Check(host) || PyByteArray_Check(host);
+    text = PyUnicode_AsUTF8(host);
+    if (text == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    return *text && strcmp(text, "<broadcast>") != 0
+        && inet_pton(AF_INET, text, &to) <= 0 && inet_pton(AF_INET6, text, &to) <= 0;
 }
 
 static int gm_writable_now(int fd) {

@@ -66,6 +66,7 @@ cdef extern from "rt/io/sockaddr.h" nogil:
 
 cdef extern from "rt/io/sockaddr.h":
     PyObject* gm_address(gm_sockaddr*, socklen_t) noexcept
+    bint gm_by_name(int, PyObject*) noexcept
 
 cdef extern from "Python.h":
     ctypedef struct Py_buffer:
@@ -99,6 +100,7 @@ cdef object io_socket = None            # gmpx.io.Socket
 cdef object default_timeout = None      # _socket.getdefaulttimeout
 cdef dict plain = {}                    # name -> what socket.socket had; borrowed below
 cdef object twin_spare = None
+cdef object io_names = None             # gmpx.io.names.numeric
 cdef Py_ssize_t raw_size = 0
 
 

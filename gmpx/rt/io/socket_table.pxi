@@ -64,7 +64,7 @@ cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t
 # ---- the table -----------------------------------------------------------------------------
 
 cdef enum:
-    SOCK_DEFS = 17
+    SOCK_DEFS = 18
 
 cdef PyMethodDef sock_defs[SOCK_DEFS]
 
@@ -135,6 +135,7 @@ def _socket_methods():
     sock_add(found, 14, "settimeout", <void*>sock_settimeout, 0)
     sock_add(found, 15, "setblocking", <void*>sock_setblocking, 0)
     sock_add(found, 16, "_real_close", <void*>sock_real_close, 0)
+    sock_add(found, 17, "bind", <void*>sock_bind, 0)
     plain["__init__"] = py_socket.__init__
     socket_table = found
     return dict(found)
@@ -162,3 +163,12 @@ def _socket_class(cls):
     cls is what accept makes of listeners of its kind: gmpx.io.Socket."""
     global io_socket
     io_socket = cls
+
+
+def _names(numeric):
+    """_names(numeric)
+--
+
+    numeric(family, address) makes an address with a name into one with a number."""
+    global io_names
+    io_names = numeric

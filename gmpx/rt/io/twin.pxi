@@ -112,9 +112,14 @@ cdef PyObject* sock_recvmsg_into(PyObject* self, PyObject** args, Py_ssize_t nar
 
 cdef PyObject* sock_sendmsg(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
     cdef gm_m* m = io_m()
+    cdef PyObject* four[4]
     if m == NULL or nargs == 0:
         return call_plain("sendmsg", self, args, nargs, NULL)
-    return sock_other(m, "sendmsg", PD_WRITE, 2, self, args, nargs, NULL)
+    if nargs != 4:
+        return sock_other(m, "sendmsg", PD_WRITE, 2, self, args, nargs, NULL)
+    address = numeric(self, args[3])
+    four[0], four[1], four[2], four[3] = args[0], args[1], args[2], <PyObject*>address
+    return sock_other(m, "sendmsg", PD_WRITE, 2, self, four, 4, NULL)
 
 
 cdef PyObject* sock_sendto(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
@@ -126,5 +131,6 @@ cdef PyObject* sock_sendto(PyObject* self, PyObject** args, Py_ssize_t nargs) ex
         return call_plain("sendto", self, args, nargs, NULL)
     three[0] = args[0]
     three[1] = args[1] if nargs == 3 else <PyObject*>none
-    three[2] = args[nargs - 1]
+    address = numeric(self, args[nargs - 1])
+    three[2] = <PyObject*>address
     return sock_other(m, "sendto", PD_WRITE, 1, self, three, 3, NULL)

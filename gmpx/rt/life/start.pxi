@@ -44,9 +44,19 @@ cdef void p_reset(gm_p* p) noexcept nogil:
     p.goid_next = p.goid_end = 0
 
 
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX >= 0x030D0000
+    #  define gm_finalizing() Py_IsFinalizing()
+    #else
+    #  define gm_finalizing() _Py_IsFinalizing()
+    #endif
+    """
+    int gm_finalizing() noexcept
+
+
 cdef bint sys_finalizing() noexcept:
-    import sys
-    return sys is None or sys.is_finalizing()
+    return gm_finalizing()                      # sys.is_finalizing can't be imported any more then
 
 
 cdef int start() except -1:

@@ -231,9 +231,8 @@ cdef class Event:
     def set(self):
         """set()
         Sets it and wakes all that wait."""
-        cdef gm_m* m = getm()
         self.on = True                      # D3
-        waitq_ready_all(m, &self.waiters)
+        waitq_ready_all(gm_tls_m, &self.waiters)
 
     def clear(self):
         """clear()
