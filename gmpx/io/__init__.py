@@ -18,16 +18,19 @@ from gmpx._core import Readiness, notify_closing, readable, wait_readable, wait_
 from gmpx.io import names as _names
 from gmpx.io.dialing import open_connection
 from gmpx.io.serving import listen, serve
+from gmpx.io.signalling import Signals, signals
 from gmpx.io.sockets import Socket
 
 __all__ = [
     "Readiness",
+    "Signals",
     "Socket",
     "listen",
     "notify_closing",
     "open_connection",
     "readable",
     "serve",
+    "signals",
     "wait_readable",
     "wait_writable",
     "writable",

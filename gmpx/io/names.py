@@ -22,6 +22,7 @@ import _thread
 import math
 import os
 import re
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -42,6 +43,12 @@ QUICK = 64
 MOST = 512
 SLOW_S = 0.5
 IDLE_S = 5.0
+
+#: All that is not about what a thread does itself.
+_SIGNALS: set[int] = set()
+if hasattr(signal, "pthread_sigmask"):
+    _SIGNALS |= signal.valid_signals()
+    _SIGNALS -= {signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL}
 
 #: What may be a number; the C library has the last word.
 _NUMBER = re.compile(r"[0-9a-fA-FxX.:]+(%.*)?", re.DOTALL)
@@ -251,6 +258,8 @@ class Pool:
     # -- the thread's side --
 
     def work(self, worker: Worker) -> None:
+        if _SIGNALS:  # they are for the program's threads, which may block some and wait for them
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         while True:
             worker.question.put()
             self.end(worker.question)

@@ -19,15 +19,16 @@ elsewhere.
 
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, dns as names, polling, registry, sockets
+from gmpx.patch import clock, dns as names, polling, registry, signals, sockets
 
-__all__ = ["all", "dns", "is_patched", "report", "select", "socket", "time", "undo"]
+__all__ = ["all", "dns", "is_patched", "report", "select", "signal", "socket", "time", "undo"]
 
 _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "socket": sockets.replacements,
     "select": polling.replacements,
     "time": clock.replacements,
     "dns": names.replacements,
+    "signal": signals.replacements,
 }
 
 
@@ -71,6 +72,13 @@ def time() -> None:
 def dns() -> None:
     """Patches ``socket.getaddrinfo``, ``gethostbyname`` and their like: names are looked up elsewhere."""
     registry.apply("dns", _GROUPS["dns"])
+
+
+def signal() -> None:
+    """Patches ``signal.sigwait``, ``sigwaitinfo``, ``sigtimedwait`` and ``pause``; and what a signal handler raises
+    goes to the main goroutine, whichever goroutine it has interrupted.
+    """
+    registry.apply("signal", _GROUPS["signal"])
 
 
 def undo(*groups: str) -> None:

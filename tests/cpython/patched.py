@@ -1,14 +1,15 @@
 """Runs test modules of CPython's own suite in this process and prints {test id: outcome} as JSON.
 
     python patched.py [--patch before|after] [--goroutines N] [--clients | --copy MODULE]
-        [--limit SECONDS] [--only ID] [--skip ID] module ...
+        [--children] [--limit SECONDS] [--only ID] [--skip ID] module ...
 
 ``--patch before`` calls gmpx.patch.all() before the tests are imported, ``after`` when they have been.
 Without ``--goroutines`` the tests run in the main goroutine; with it each TestCase class runs in N
 goroutines at once, all classes side by side. ``--clients``: what a test starts as a client is a goroutine,
 too, not a thread. ``--copy``: for files that keep in globals, or in those of this module, which server is
 meant: each of the N goroutines has a copy of them to itself, and runs one class after the other.
-IDs are patterns. What the tests print goes to stderr.
+``--children``: Pythons that tests
+start are patched, too. IDs are patterns. What the tests print goes to stderr.
 """
 
 import _thread
@@ -79,6 +80,23 @@ def patch():
     import gmpx.patch
 
     gmpx.patch.all()
+
+
+def patch_children():
+    """Pythons that tests start for a piece of code (-c) are patched, too."""
+    from test.support import script_helper
+
+    head = f"import sys; sys.path[:0] = {sys.path!r}; import gmpx.patch; gmpx.patch.all()\n"
+
+    def wrap(start):
+        def patched(*args, **options):
+            args = [head + arg if i and args[i - 1] == "-c" else arg for i, arg in enumerate(args)]
+            return start(*args, **options)
+
+        return patched
+
+    for name in ("run_python_until_end", "spawn_python"):
+        setattr(script_helper, name, wrap(getattr(script_helper, name)))
 
 
 def cases(suite):
@@ -286,6 +304,7 @@ def main():
     parser.add_argument("--goroutines", type=int, default=0)
     parser.add_argument("--clients", action="store_true")
     parser.add_argument("--copy", action="append", default=[])
+    parser.add_argument("--children", action="store_true")
     parser.add_argument("--limit", type=float, default=600, help="seconds")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])
@@ -298,6 +317,8 @@ def main():
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
     warnings.simplefilter("default")
+    if options.children:
+        patch_children()
     if options.patch == "before":
         patch()
     found, outcomes = load(options.modules)

@@ -26,6 +26,7 @@ MODULES = [
     "test_socket",
     "test_asyncio.test_sock_lowlevel",
     "test_asyncio.test_selector_events",
+    "test_signal",
     "test_select",
     "test_selectors",
     "test_poll",
@@ -145,8 +146,13 @@ def skip(patterns):
     return [arg for pattern in patterns for arg in ("--skip", pattern)]
 
 
+# Where much is done by Pythons that the tests start.
+CHILDREN = {"test_signal"}
+
+
 def alone(module, when):
-    return ["--patch", when, *skip(FAILS), *skip([] if ALL else SLOW), module]
+    children = ["--children"] if module in CHILDREN else []
+    return ["--patch", when, *children, *skip(FAILS), *skip([] if ALL else SLOW), module]
 
 
 def together(module, n, *options):

@@ -54,7 +54,7 @@ def test_undo_restores_everything():
 
 def test_groups_and_report():
     assert gmpx.patch.report().splitlines() == [
-        f"{name}: not patched" for name in ("socket", "select", "time", "dns")
+        f"{name}: not patched" for name in ("socket", "select", "time", "dns", "signal")
     ]
     gmpx.patch.all(select=False)
     try:

@@ -10,10 +10,60 @@
 #
 # The scheduler looks for signals itself, too: goroutines that are C functions run no bytecode.
 #
+# The G that was interrupted goes on later; what has been asked of it by then (main has cancelled it
+# on its way out) comes there and not at its next park, so that a call which blocks the thread ends.
+#
 # A handler of the user's own is left alone. What it raises while no G runs is brought to the
-# main goroutine's park in the same way.
+# main goroutine's park in the same way. So is what it raises beside another G, if gmpx.patch has
+# put a SignalHandler around it.
 
 from libc.signal cimport SIGINT
+
+cdef extern from *:
+    """
+    #if !defined(_WIN32)
+    #  include <signal.h>
+    #endif
+    #if defined(__linux__)
+    #  include <sys/signalfd.h>
+    #endif
+    /* Whether a system call that the signal interrupts starts anew (siginterrupt): Python's signal.signal
+     * forgets that. */
+    static int gm_signal_restarts(int n) {
+    #if defined(_WIN32)
+        return 0;
+    #else
+        struct sigaction a;
+        return sigaction(n, NULL, &a) == 0 && (a.sa_flags & SA_RESTART);
+    #endif
+    }
+    static void gm_signal_restart(int n) {
+    #if !defined(_WIN32)
+        struct sigaction a;
+        if (sigaction(n, NULL, &a) == 0) {
+            a.sa_flags |= SA_RESTART;
+            sigaction(n, &a, NULL);
+        }
+    #endif
+    }
+    /* A descriptor that is readable while one of the signals is pending; -1 with errno. */
+    static int gm_signal_fd(const int *numbers, Py_ssize_t n) {
+    #if defined(__linux__)
+        sigset_t set;
+        sigemptyset(&set);
+        while (n-- > 0)
+            if (sigaddset(&set, numbers[n]) < 0) return -1;
+        return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    #else
+        (void)numbers; (void)n;
+        errno = ENOSYS;
+        return -1;
+    #endif
+    }
+    """
+    bint gm_signal_restarts(int) noexcept
+    void gm_signal_restart(int) noexcept
+    int gm_signal_fd(const int*, Py_ssize_t) noexcept
 
 
 def _sigint_handler(signum, frame):
@@ -25,8 +75,72 @@ def _sigint_handler(signum, frame):
     if m.interrupt == NULL:                 # an earlier one comes first, and stands for both
         set_interrupt(m, KeyboardInterrupt())
     interrupt_main(m)
-    if m.curg != NULL:
-        yield_now(m, m.curg)
+    gives_way(m)
+
+
+cdef int gives_way(gm_m* m) except -1:
+    # To the main goroutine, which has an interrupt.
+    cdef gm_g* g = m.curg
+    if g != NULL:
+        yield_now(m, g)
+        take_cancel(g)
+    return 0
+
+
+@cython.final
+cdef class _SignalHandler:
+    """_SignalHandler(handler)
+    A Python signal handler: what it raises goes to the main goroutine."""
+    cdef readonly object handler
+
+    def __init__(self, handler):
+        self.handler = handler
+
+    def __call__(self, signum, frame):
+        cdef gm_m* m = gm_tls_m
+        if m == NULL or m.kind != M_MAIN or m.curg == NULL or m.curg == m.g_main or m.g_main == NULL:
+            return self.handler(signum, frame)
+        try:
+            return self.handler(signum, frame)
+        except BaseException as e:
+            if m.interrupt != NULL:
+                raise                       # one at a time
+            set_interrupt(m, e)
+        interrupt_main(m)
+        gives_way(m)
+
+
+def _set_signal(plain, number, handler):
+    """_set_signal(plain, number, handler)
+--
+
+    signal.signal by the original, which leaves siginterrupt as it is. The main thread's."""
+    cdef int n = number
+    cdef bint restarts = gm_signal_restarts(n)
+    plain(number, handler)
+    if restarts:
+        gm_signal_restart(n)
+
+
+def _signal_fd(numbers):
+    """_signal_fd(numbers)
+--
+
+    A signalfd for these.
+
+    Raises:
+        OSError: ENOSYS: the system has none."""
+    cdef int found[256]
+    cdef Py_ssize_t n = 0
+    for number in numbers:
+        if n == 256:
+            break
+        found[n] = number
+        n += 1
+    cdef int fd = gm_signal_fd(found, n)
+    if fd < 0:
+        raise_errno(errno)
+    return fd
 
 
 cdef void set_interrupt(gm_m* m, object exc) noexcept:

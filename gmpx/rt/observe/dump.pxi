@@ -131,6 +131,7 @@ cdef int quit_start() except -1:
 
 
 cdef void quit_thread(void* unused) noexcept nogil:
+    gm_block_all_signals()                  # else those that the program blocks and waits for end up here
     while True:
         gm_quit_wait()
         quit_dump()

@@ -16,6 +16,7 @@ static void gm_break_drain(void) {}
 static int gm_break_fd[2] = {-1, -1};
 static int gm_break_user = -1;
 static void gm_block_signals(void) {}
+static void gm_block_all_signals(void) {}
 static void gm_unblock_signals(void) {}
 #else
 
@@ -125,6 +126,11 @@ static int gm_break_wait(int64_t ns) {
 
 /* A thread that runs no Python code takes no signal from those that do. A thread that it starts
  * inherits its mask, and children that one starts: around that it has the mask that it came with. */
+static void gm_block_all_signals(void) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
 static sigset_t gm_signals_before;
 static void gm_block_signals(void) {
     sigset_t all;

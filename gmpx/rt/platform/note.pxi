@@ -23,6 +23,7 @@ cdef extern from "rt/platform/breaker.h" nogil:
     int gm_break_wait(int64_t)
     void gm_break_drain()
     void gm_block_signals()
+    void gm_block_all_signals()
     void gm_unblock_signals()
 
 cdef extern from *:

@@ -34,6 +34,23 @@ cdef enum:
 cdef tuple NOTHING_READY = (-1, None, False)
 
 
+cdef class _Receiver:
+    """_Receiver(capacity)
+    Something that is received from: a case of select, as its channel ``c`` is."""
+    cdef readonly Chan c
+
+    def __cinit__(self, *args, **kwargs):
+        self.c = None
+
+    def _begin(self, capacity):
+        """_begin(capacity)
+--
+
+        Makes the channel, once."""
+        if self.c is None:
+            self.c = Chan(capacity)
+
+
 cdef inline int case_kind(PyObject* case, PyObject** obj) noexcept:
     # obj: the channel or goroutine, borrowed.
     cdef PyTypeObject* t = Py_TYPE(case)
@@ -49,7 +66,12 @@ cdef inline int case_kind(PyObject* case, PyObject** obj) noexcept:
         return CASE_NONE
     if t == <PyTypeObject*>Goroutine:
         return CASE_JOIN
-    return CASE_IO if t == <PyTypeObject*>Readiness else CASE_BAD
+    if t == <PyTypeObject*>Readiness:
+        return CASE_IO
+    if isinstance(<object>case, _Receiver) and (<_Receiver>case).c is not None:
+        obj[0] = <PyObject*>(<_Receiver>case).c     # which it keeps
+        return CASE_RECV
+    return CASE_BAD
 
 
 cdef inline bint waitq_live(gm_waitq* q) noexcept nogil:
