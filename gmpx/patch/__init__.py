@@ -12,22 +12,27 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: TLS (the handshake and all that follows), names (DNS), pipes, subprocesses, locks
+What is not patched yet: names (DNS), pipes, subprocesses, locks
 and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
 elsewhere.
 """
 
+from builtins import all as all_of
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, polling, registry, sockets
+from gmpx.patch import clock, polling, registry, sockets, tls
 
-__all__ = ["all", "is_patched", "report", "select", "socket", "time", "undo"]
+__all__ = ["all", "is_patched", "report", "select", "socket", "ssl", "time", "undo"]
 
 _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "socket": sockets.replacements,
+    "ssl": tls.replacements,
     "select": polling.replacements,
     "time": clock.replacements,
 }
+
+# What each stands on.
+_NEEDS = {"ssl": ("socket",)}
 
 
 def _group(name: str) -> str:
@@ -39,6 +44,8 @@ def _group(name: str) -> str:
 def all(**groups: bool) -> None:
     """Patches every group, but those that are given as False: ``all(select=False)``.
 
+    Without ``socket`` there is no ``ssl``, which stands on it.
+
     May be called again; what is patched stays so.
 
     Raises:
@@ -47,14 +54,28 @@ def all(**groups: bool) -> None:
     """
     for name in groups:
         _group(name)
-    for name, replacements in _GROUPS.items():
-        if groups.get(name, True):
-            registry.apply(name, replacements)
+    for name in _GROUPS:
+        if groups.get(name, all_of(groups.get(needed, True) for needed in _NEEDS.get(name, ()))):
+            _apply(name)
+
+
+def _apply(name: str) -> None:
+    for needed in _NEEDS.get(name, ()):
+        _apply(needed)
+    registry.apply(name, _GROUPS[name])
 
 
 def socket() -> None:
     """Patches the methods of ``socket.socket``: recv, send, accept, connect and their like."""
     registry.apply("socket", _GROUPS["socket"])
+
+
+def ssl() -> None:
+    """Patches ``ssl.SSLSocket``: handshake, read, write, unwrap; and the group "socket", if it is not yet.
+
+    ``SSLObject`` and ``MemoryBIO``, which never wait, are left alone.
+    """
+    _apply("ssl")
 
 
 def select() -> None:
@@ -68,7 +89,7 @@ def time() -> None:
 
 
 def undo(*groups: str) -> None:
-    """Takes the patch back: all of it, or these groups.
+    """Takes the patch back: all of it, or these groups, and with "socket" also "ssl".
 
     Goroutines that wait in patched calls go on waiting as they do.
 
@@ -77,7 +98,9 @@ def undo(*groups: str) -> None:
     Warns:
         RuntimeWarning: somebody else has replaced something since; that stays as it is.
     """
-    registry.undo(reversed([_group(name) for name in groups] or list(_GROUPS)))
+    names = {_group(name) for name in groups} or set(_GROUPS)
+    names.update(name for name, needs in _NEEDS.items() if names.intersection(needs))
+    registry.undo(name for name in reversed(_GROUPS) if name in names)
 
 
 def is_patched(name: str) -> bool:

@@ -33,10 +33,16 @@ MODULES = [
     "test_httplib",
     "test_httpservers",
     "test_smtplib",
+    "test_poplib",
+    "test_ftplib",
+    "test_ssl",
+    "test_asyncio.test_ssl",
+    "test_asyncio.test_sslproto",
     "test_socketserver",
     "test_urllib",
     "test_urllib2_localnet",
     "test_xmlrpc",
+    *(["test_imaplib"] if ALL else []),  # a minute
 ]
 
 # What fails under the patch and passes without: {pattern of ids: why}. Nothing.
@@ -71,6 +77,10 @@ ALONE = {
     "test_httplib": {"*.TimeoutTest.*": PROCESS + "the default time-out; one port for all"},
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
+    "test_ssl": {
+        "*.TestSSLDebug.*": "one file for all",
+        "*.test_get_server_certificate_timeout": "0.1 s, which may pass while others compute",
+    },
     "test_httpservers": {
         "*.RequestHandlerLoggingTestCase.*": PROCESS + "sys.stderr",
         "*.ScriptTestCase.*": PROCESS + "mocks of http.server",
