@@ -70,6 +70,7 @@ include "rt/io/twin.pxi"              # the other methods of sockets
 include "rt/io/socket_table.pxi"      # birth and end; the table of methods
 include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/io/builtin.pxi"           # a function of ours behind a built-in one
+include "rt/io/ssl.pxi"               # TLS
 include "rt/g/spawn.pxi"              # go, spawn
 include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
 include "rt/life/signals.pxi"         # Ctrl-C

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import signal as _py_signal
@@ -28,6 +28,7 @@ class Signals(_Receiver):
     """Receives signals until ``stop``: what ``signals`` returns."""
 
     c: Chan[int]
+    numbers: tuple[int, ...]
 
     def __init__(self, *numbers: int, capacity: int = 16) -> None:
         if not numbers:

@@ -12,24 +12,41 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: TLS (the handshake and all that follows), pipes, subprocesses, locks
+What is not patched yet: pipes, subprocesses, locks
 and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
 elsewhere.
 """
 
+from builtins import all as all_of
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, dns as names, polling, registry, signals, sockets
+from gmpx.patch import clock, polling, registry, signals, sockets, tls
+from gmpx.patch import dns as names
 
-__all__ = ["all", "dns", "is_patched", "report", "select", "signal", "socket", "time", "undo"]
+__all__ = [
+    "all",
+    "dns",
+    "is_patched",
+    "report",
+    "select",
+    "signal",
+    "socket",
+    "ssl",
+    "time",
+    "undo",
+]
 
 _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "socket": sockets.replacements,
+    "ssl": tls.replacements,
     "select": polling.replacements,
     "time": clock.replacements,
     "dns": names.replacements,
     "signal": signals.replacements,
 }
+
+# What each stands on.
+_NEEDS = {"ssl": ("socket",)}
 
 
 def _group(name: str) -> str:
@@ -41,6 +58,8 @@ def _group(name: str) -> str:
 def all(**groups: bool) -> None:
     """Patches every group, but those that are given as False: ``all(select=False)``.
 
+    Without ``socket`` there is no ``ssl``, which stands on it.
+
     May be called again; what is patched stays so.
 
     Raises:
@@ -49,14 +68,28 @@ def all(**groups: bool) -> None:
     """
     for name in groups:
         _group(name)
-    for name, replacements in _GROUPS.items():
-        if groups.get(name, True):
-            registry.apply(name, replacements)
+    for name in _GROUPS:
+        if groups.get(name, all_of(groups.get(needed, True) for needed in _NEEDS.get(name, ()))):
+            _apply(name)
+
+
+def _apply(name: str) -> None:
+    for needed in _NEEDS.get(name, ()):
+        _apply(needed)
+    registry.apply(name, _GROUPS[name])
 
 
 def socket() -> None:
     """Patches the methods of ``socket.socket``: recv, send, accept, connect and their like."""
     registry.apply("socket", _GROUPS["socket"])
+
+
+def ssl() -> None:
+    """Patches ``ssl.SSLSocket``: handshake, read, write, unwrap; and the group "socket", if it is not yet.
+
+    ``SSLObject`` and ``MemoryBIO``, which never wait, are left alone.
+    """
+    _apply("ssl")
 
 
 def select() -> None:
@@ -82,7 +115,7 @@ def signal() -> None:
 
 
 def undo(*groups: str) -> None:
-    """Takes the patch back: all of it, or these groups.
+    """Takes the patch back: all of it, or these groups, and with "socket" also "ssl".
 
     Goroutines that wait in patched calls go on waiting as they do.
 
@@ -91,7 +124,9 @@ def undo(*groups: str) -> None:
     Warns:
         RuntimeWarning: somebody else has replaced something since; that stays as it is.
     """
-    registry.undo(reversed([_group(name) for name in groups] or list(_GROUPS)))
+    names = {_group(name) for name in groups} or set(_GROUPS)
+    names.update(name for name, needs in _NEEDS.items() if names.intersection(needs))
+    registry.undo(name for name in reversed(_GROUPS) if name in names)
 
 
 def is_patched(name: str) -> bool:

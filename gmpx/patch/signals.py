@@ -1,6 +1,6 @@
 """The group "signal": waits for signals; and handlers, whose exceptions reach the main goroutine."""
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import signal

@@ -34,10 +34,16 @@ MODULES = [
     "test_httplib",
     "test_httpservers",
     "test_smtplib",
+    "test_poplib",
+    "test_ftplib",
+    "test_ssl",
+    "test_asyncio.test_ssl",
+    "test_asyncio.test_sslproto",
     "test_socketserver",
     "test_urllib",
     "test_urllib2_localnet",
     "test_xmlrpc",
+    *(["test_imaplib"] if ALL else []),  # a minute
 ]
 
 # What fails under the patch and passes without: {pattern of ids: why}. Nothing.
@@ -89,6 +95,10 @@ ALONE = {
     "test_xmlrpc": {
         "*.FailingServerTestCase.*": PROCESS + "a class of http.server",
         "*.CGIHandlerTestCase.*": PROCESS + "os.environ and sys.stdout",
+    },
+    "test_ssl": {
+        "*.TestSSLDebug.*": "one file for all",
+        "*.test_get_server_certificate_timeout": "0.1 s, which may pass while others compute",
     },
     "test_httpservers": {
         "*.RequestHandlerLoggingTestCase.*": PROCESS + "sys.stderr",

@@ -53,9 +53,8 @@ def test_undo_restores_everything():
 
 
 def test_groups_and_report():
-    assert gmpx.patch.report().splitlines() == [
-        f"{name}: not patched" for name in ("socket", "select", "time", "dns", "signal")
-    ]
+    report = gmpx.patch.report().splitlines()
+    assert report and all(line.endswith(": not patched") for line in report)
     gmpx.patch.all(select=False)
     try:
         assert gmpx.patch.is_patched("socket") and gmpx.patch.is_patched("time.sleep")

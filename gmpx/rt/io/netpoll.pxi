@@ -50,6 +50,7 @@ cdef enum:                              # gm_pd.flags
     PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
     PD_EAGER = 64                       # counts to PD_EAGER_MOST: see SK7 in rt/io/socket.pxi
     PD_EAGER_MOST = 192
+    PD_SSL = 256                        # so it is, and it is a TLS connection: TL2 in rt/io/ssl.pxi
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
     PD_SETS = 24
@@ -254,7 +255,8 @@ cdef void pds_forget(gm_m* owner, gm_m* me) noexcept nogil:
             pd_lock(pd)
             if owner == NULL or pd.m == owner:
                 pd.seq += 1
-                gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK)
+                # PD_SSL is a lie if the number is another's (_net_forget)
+                gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK | (PD_SSL if owner != NULL else 0))
                 pd.m = NULL
                 pd_take(pd, PD_MODES, NET_LOST, &due)
             pd_unlock(pd)
@@ -296,7 +298,7 @@ cdef void net_forked() noexcept nogil:
             continue
         for k in range(PD_CHUNK):
             gm_store_u32_relaxed(&chunk[k].lock, 0)     # a thread of the parent may have held it
-            gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK)
+            gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK | PD_SSL)
             chunk[k].seq += 1
             chunk[k].m = NULL
             memset(&chunk[k].rq, 0, sizeof(gm_waitq))

@@ -263,6 +263,7 @@ cdef void fork_child() noexcept nogil:
     if not breaker_armed:
         gm_break_forget()                           # else once signals no longer go there
     net_forked()
+    ssl_forked()
     gm_store_ptr_release(&allm, m)
     if m != NULL:
         m.all_next = NULL

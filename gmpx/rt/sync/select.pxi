@@ -43,7 +43,7 @@ cdef class _Receiver:
         self.c = None
 
     def _begin(self, capacity):
-        """_begin(capacity)
+        """_begin($self, capacity, /)
 --
 
         Makes the channel, once."""
