@@ -241,14 +241,18 @@ def spawn(
     name: str | None = None,
     context: Context | None = None,
 ) -> Goroutine[_R]: ...
+_Case: TypeAlias = (
+    Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | _Receiver | None
+)
+
 @overload
 def select(
-    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | None,
+    *cases: _Case,
     block: Literal[False],
 ) -> tuple[int, Any, bool]: ...
 @overload
 def select(
-    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | None,
+    *cases: _Case,
     block: bool = True,
     timeout: _Timeout = None,
 ) -> tuple[int, Any, bool]: ...

@@ -110,6 +110,16 @@ NET_CASES = [
             ("waits-threads", "threads of the process meanwhile", ""),
         )
     ),
+    *(
+        net_case(
+            name, figure, (200,), (200,), WAITERS, absent=NO_FLOOR,
+            turns=2, program="names-lookup", quick_rivals=("gmpx", "gevent", "threads"),
+        )
+        for name, figure in (
+            ("names-lookup", "one of N names looked up at once, answered after 20 ms"),
+            ("names-cpu", "the client's CPU time for it"),
+        )
+    ),
     net_case(
         "burner-message",
         "one send of N bytes and the recv of it, beside a thread that computes",

@@ -379,8 +379,16 @@ def gethostbyaddr(*args: Any) -> Any:
 
 
 def getnameinfo(*args: Any) -> Any:
-    if len(args) != 2 or not isinstance(args[1], int) or args[1] & _socket.NI_NUMERICHOST:
-        return plain_getnameinfo(*args)
+    if (
+        len(args) != 2
+        or not isinstance(args[0], tuple)
+        or not isinstance(args[1], int)
+        or args[1] & _socket.NI_NUMERICHOST
+    ):
+        try:
+            return plain_getnameinfo(*args)
+        finally:
+            del args  # an error's traceback keeps this frame
     return _ask(plain_getnameinfo, "getnameinfo", args)
 
 

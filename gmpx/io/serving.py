@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
 from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep, spawn
 from gmpx.arguments import limit_of
 from gmpx.context import Context
+from gmpx.io.signalling import Signals
 from gmpx.io.sockets import Socket
 from gmpx.waiting import wait
 
@@ -47,11 +49,12 @@ def serve(
     limit: int | None = None,
     grace: float | None = None,
     context: Context | None = None,
+    signals: Iterable[int] = (),
 ) -> None:
     """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
 
-    It ends when its goroutine is cancelled or interrupted, its context ends, or the listener is closed or
-    fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
+    It ends when its goroutine is cancelled or interrupted, its context ends, one of its signals comes, or the
+    listener is closed or fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
     that have not are cancelled and waited for.
 
     Args:
@@ -66,6 +69,8 @@ def serve(
             while the process has no descriptor left.
         grace: seconds; None or 0 cancels handlers at once, ``math.inf`` waits for all of them.
         context: ends the server, without an exception, when it ends.
+        signals: ``(signal.SIGTERM, signal.SIGINT)``, say: the first of them ends the server, without an
+            exception, and a second one its grace. Their own handlers have them again afterwards.
 
     Raises:
         OSError: of the listener. ValueError: limit or grace is out of range, or the socket is no stream.
@@ -81,15 +86,18 @@ def serve(
     if grace is not None and not grace >= 0:
         raise ValueError(f"grace must not be negative or NaN: {grace!r}")
     _check_listener(listener)
-    server = _Server(handler, listener, limit_of(limit))
-    try:
-        if context is None:
-            server.accept_all()
-        else:
-            server.accept_until(context)
-    finally:
-        with shield():
-            server.close(grace or 0.0)
+    numbers = tuple(signals)
+    with Signals(*numbers) if numbers else nullcontext() as received:
+        server = _Server(handler, listener, limit_of(limit))
+        ends = [None if context is None else context.done(), received]
+        try:
+            if ends == [None, None]:
+                server.accept_all()
+            else:
+                server.accept_until(ends)
+        finally:
+            with shield():
+                server.close(grace or 0.0, received)
 
 
 def _check_listener(listener: object) -> None:
@@ -163,10 +171,10 @@ class _Server:
         if self.room is not None:
             self.room.release()
 
-    def accept_until(self, context: Context) -> None:
+    def accept_until(self, ends: list[Any]) -> None:
         acceptor = go(self.accept_all)
         try:
-            select(context.done(), acceptor)
+            select(acceptor, *ends)
         finally:
             acceptor.cancel()
             with shield():
@@ -175,12 +183,18 @@ class _Server:
         if isinstance(error, Exception):
             raise error
 
-    def close(self, grace: float) -> None:
+    def close(self, grace: float, hurry: Signals | None) -> None:
         if self.own:
             self.listener.close()
         try:
             if self.running and grace > 0:
-                wait(list(self.running), timeout=None if grace == float("inf") else grace)
+                waits = go(
+                    wait, list(self.running), timeout=None if grace == float("inf") else grace
+                )
+                try:
+                    select(waits, hurry)
+                finally:
+                    waits.cancel()
         finally:  # a second Ctrl-C, perhaps
             left = list(self.running)
             for g in left:

@@ -21,6 +21,7 @@ from gmpx._core import (
     _sigint_handler,
     _SignalHandler,
     run_on_main,
+    shield,
 )
 
 
@@ -39,7 +40,12 @@ class Signals(_Receiver):
             raise RuntimeError("signals() begins once")
         self._begin(capacity)
         self.numbers = tuple(dict.fromkeys(int(n) for n in numbers))
-        _on_main(_begin, self)
+        try:
+            _on_main(_begin, self)
+        except BaseException:  # a cancel, perhaps, when it has begun
+            with shield():
+                _on_main(_end, self)
+            raise
 
     def recv(self, timeout: float | None = None) -> int:
         """Waits for the next signal: a ``signal.Signals``, or an int where that has no name for it.
@@ -75,7 +81,8 @@ class Signals(_Receiver):
         again. Waits for the main thread, as ``signals`` does.
         """
         if not self.c.closed:
-            _on_main(_end, self)
+            with shield():
+                _on_main(_end, self)
             with contextlib.suppress(ChannelClosed):
                 self.c.close()
 

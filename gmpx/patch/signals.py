@@ -17,6 +17,7 @@ from gmpx._core import (
     readable,
     run_on_main,
     select,
+    shield,
     sleep,
     wait_readable,
 )
@@ -198,7 +199,8 @@ def pause() -> None:
         if watch is None:
             watch = Watch()
             try:
-                run_on_main(watch.begin)
+                with shield():
+                    run_on_main(watch.begin)
             except BaseException:
                 watch.close()
                 raise
@@ -209,7 +211,7 @@ def pause() -> None:
         watch.pass_on()
         run_on_main(_nothing)  # the handler has run by then
     finally:
-        with _mutex:
+        with shield(), _mutex:
             watch.users -= 1
             if watch.users == 0:
                 _watch = None

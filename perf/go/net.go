@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"hash/crc32"
 	"net"
 	"os"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 //
 //	perf net serve KIND SIZE   prints its port and serves until it is ended
 //	perf net waits N           N waits of a second
+//	perf net names N           looks N names up
 //	perf net burner SIZE MS    sends and receives beside a goroutine that computes
 
 const (
@@ -37,10 +40,12 @@ func network(arguments []string) {
 		serveConnections(arguments[1], numbers[0])
 	case arguments[0] == "waits" && len(numbers) == 1:
 		waits(numbers[0])
+	case arguments[0] == "names" && len(numbers) == 1:
+		names(numbers[0])
 	case arguments[0] == "burner" && len(numbers) == 2:
 		burner(numbers[0], time.Duration(numbers[1])*time.Millisecond)
 	default:
-		fail("usage: perf net serve KIND SIZE | waits N | burner SIZE MS")
+		fail("usage: perf net serve KIND SIZE | waits N | names N | burner SIZE MS")
 	}
 }
 
@@ -153,6 +158,30 @@ func waits(n int) {
 	check(timeouts, n/2)
 	fmt.Printf("{\"operations\": %d, \"wall_ns\": %d, \"threads\": %d}\n",
 		n, taken.Nanoseconds(), threads)
+}
+
+// names looks up what ../net/names.py says, by Go's own resolver (GODEBUG=netdns=cgo: the C library).
+func names(n int) {
+	found := make([]net.IP, n)
+	host := func(i int) string { return fmt.Sprintf("late-20.n%d.test", i) }
+	var group sync.WaitGroup
+	cpu, start := cpuTime(), time.Now()
+	for i := range found {
+		group.Go(func() {
+			found[i] = must(net.DefaultResolver.LookupIP(context.Background(), "ip4", host(i)))[0]
+		})
+	}
+	group.Wait()
+	taken := time.Since(start)
+	cpu = cpuTime() - cpu
+	for i, ip := range found {
+		sum := crc32.ChecksumIEEE([]byte(host(i)))
+		wanted := net.IPv4(127, byte(sum>>16), byte(sum>>8), byte(sum)&127|1)
+		if !ip.Equal(wanted) {
+			fail("wrong address " + ip.String())
+		}
+	}
+	fmt.Printf("{\"operations\": %d, \"wall_ns\": %d, \"cpu_ns\": %d}\n", n, taken.Nanoseconds(), cpu.Nanoseconds())
 }
 
 func threadCount() int {

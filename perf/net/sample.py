@@ -183,6 +183,20 @@ def waits(rival, n, least_ms):
     return {"waits-second": got["wall_ns"] / n, "waits-threads": got["threads"]}
 
 
+def names(rival, n, least_ms):
+    command = python("names", plain(rival), n)
+    if plain(rival) == "Go":
+        command += go()[:1]
+    process = begin(command, rival, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=LIMIT_S)
+    if process.returncode == NOT_THERE:
+        raise compiled.NotThere(last_words(err))
+    if process.returncode:
+        raise SystemExit(last_words(err))
+    got = json.loads(out)
+    return {"names-lookup": got["wall_ns"] / n, "names-cpu": got["cpu_ns"] / n}
+
+
 def burner(rival, size, least_ms):
     words = size, LOAD * least_ms
     if rival == "floor":
@@ -203,6 +217,7 @@ PROGRAMS = {
     "requests-get": fetching("requests", "requests-get", "requests-cpu"),
     "requests-urllib3": fetching("urllib3", "requests-urllib3", "requests-urllib3-cpu"),
     "waits-second": waits,
+    "names-lookup": names,
     "burner-message": burner,
 }
 

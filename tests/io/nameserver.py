@@ -75,9 +75,15 @@ def address_of(name):
 
 
 class Server:
-    def __init__(self):
+    def __init__(self, cpu=None):
+        """cpu: the one that it is bound to."""
+        pin = None if cpu is None else lambda: os.sched_setaffinity(0, {cpu})
         self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=pin,
         )
         assert self.process.stdout.readline() == "ready\n"
 

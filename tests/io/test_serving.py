@@ -253,7 +253,7 @@ def test_bad_arguments(listener):
         serve(None, listener)
     with pytest.raises(TypeError, match="context"):
         serve(echo, listener, context=context.with_cancel(context.background()))
-    for options in ({"limit": 0}, {"grace": -1}, {"grace": math.nan}):
+    for options in ({"limit": 0}, {"grace": -1}, {"grace": math.nan}, {"signals": [12345]}):
         with pytest.raises(ValueError):
             serve(echo, listener, **options)
     with pytest.raises(ValueError):
@@ -373,6 +373,88 @@ def test_sigterm_under_load():
         """
     )
     assert out.splitlines() == ["{'whole'} 100 1", "True"]
+
+
+SERVER = """
+import signal, threading, time
+listener = gmpx.io.listen("127.0.0.1")
+def handler(conn, address):
+    while len(request := conn.recv(3)) == 3:
+        begun.append(1)
+        gmpx.sleep(0.02)
+        conn.sendall(request)
+        answered.append(1)
+begun, answered, outcomes = [], [], []
+def client():
+    # of the program's own threads: the server's goroutines end without them
+    s = socket.create_connection(listener.getsockname())
+    try:
+        while True:
+            s.sendall(b"abc")
+            if s.recv(3) != b"abc":
+                break
+            time.sleep(0.001)
+    except ConnectionError:
+        pass
+    outcomes.append(1)
+threads = [threading.Thread(target=client) for _ in range(20)]
+for thread in threads:
+    thread.start()
+def press(number, seconds):
+    threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_server_under_load(number):
+    """Every request that was begun is answered, and the process ends with 0."""
+    out = run(
+        SERVER
+        + f"""
+def handler(conn, address, serves=handler):
+    # one request after the other, until the server ends
+    with gmpx.io.signals(signal.{number}) as end:
+        request = gmpx.io.readable(conn)
+        while True:
+            case, _, _ = gmpx.select(end, request)
+            if case == 0 or len(data := conn.recv(3)) < 3:
+                return
+            begun.append(1)
+            gmpx.sleep(0.02)
+            conn.sendall(data)
+            answered.append(1)
+press(signal.{number}, 0.5)
+gmpx.io.serve(handler, listener, grace=30, signals=(signal.SIGTERM, signal.SIGINT))
+listener.close()
+for thread in threads:
+    while thread.is_alive():
+        gmpx.sleep(0.001)
+print(len(begun) == len(answered) > 20, len(outcomes), gmpx.num_goroutine())
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+    )
+    assert out.splitlines() == ["True 20 1", "True"]
+
+
+def test_a_second_signal_ends_the_grace():
+    out = run(
+        """
+        import signal, threading
+        ended = []
+        def handler(conn, address):
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                gmpx.sleep(3600)
+            finally:
+                ended.append(1)
+        listener = gmpx.io.listen("127.0.0.1")
+        clients = [gmpx.io.open_connection(*listener.getsockname()) for _ in range(3)]
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        gmpx.io.serve(handler, listener, grace=float("inf"), signals=[signal.SIGTERM, signal.SIGINT])
+        print(len(ended) > 0, gmpx.num_goroutine())
+        """
+    )
+    assert out == "True 1"
 
 
 def test_dumps_say_what_is_waited_for(listener, pair, parked):

@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 
 HEAD = """
-import os, signal, sys, threading, time
+import os, signal, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)     # of forks in a process with threads
 import gmpx, gmpx.io, gmpx.patch
 from gmpx import Cancelled, Chan, ChannelClosed, go, select
 from gmpx.io import signals

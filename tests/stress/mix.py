@@ -23,6 +23,7 @@ from collections import Counter
 
 import gmpx
 
+import askers
 import operations as more
 import wires
 from operations import Failure, check
@@ -280,6 +281,7 @@ class Episode:
                     gmpx.go(c.send, pid)
                     check(c.recv(timeout=HANG_S) == pid, "the child received something else")
             wires.in_child()
+            askers.in_child()
             check(gmpx.map(abs, range(-20, 0)) == list(range(20, 0, -1)), "map in a child")
             status = 0
         except BaseException:
@@ -315,6 +317,7 @@ class Episode:
         + [close, cancel_another, resize, fork]
         + more.OPERATIONS
         + wires.OPERATIONS
+        + askers.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -395,6 +398,7 @@ class Episode:
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)
         self.counters(before, counted)
+        askers.nothing_is_left()
         wires.nothing_is_left()
         if rng.random() < 0.05:
             gmpx.shutdown()  # the next episode starts the runtime anew
