@@ -10,13 +10,13 @@
 #       gives up the GIL. For an attempt that reference is exchanged for one to a twin; the socket's own
 #       time-out is left alone, for other threads read it meanwhile.
 #   TL2  OpenSSL calls read(2) and write(2) plainly, so the open file has to be non-blocking. CPython has seen
-#       to that where the time-out is not None. Else it is set at the first attempt, PD_SSL says so, and it is
-#       taken back by ssl_release: unwrap, shutdown, detach, the patch's undo. settimeout leaves it alone. A
-#       foreign thread's call that finds PD_SSL waits in poll(2): the original would spin.
+#       to that where the time-out is not None. Else it is set at the first attempt, PD_NONBLOCK says so, and
+#       it is taken back by ssl_release: unwrap, shutdown, detach, the patch's undo. settimeout leaves it.
 #   TL3  OpenSSL's object is not for two threads at once, and the original gives up the GIL. So attempts on one
 #       connection take turns, and a write has its turn from its first attempt to its last, because a record
-#       that is half sent must be sent on by the same call. (A foreign thread in the original stays outside,
-#       as in CPython.) No thread holds a lock: an attempt may call Python code, which may park.
+#       that is half sent must be sent on by the same call. PD_SSL, from the first attempt on, has foreign
+#       threads do the same, and wait in poll(2) between. (Who is in the original already stays outside, as
+#       in CPython.) No thread holds a lock: an attempt may call Python code, which may park.
 #   TL4  PD_READ and PD_WRITE are cleared before an attempt, and the GIL is kept from its end to the wait. With
 #       TL3 nobody clears meanwhile an edge that came after the attempt (NP2), so no wait registers anew.
 #       After any outcome but "want" PD_READ is set again: a plain recv after unwrap has to try.
@@ -218,19 +218,20 @@ cdef void ssl_forked() noexcept nogil:
 # ---- the open file -------------------------------------------------------------------------
 
 cdef int ssl_nonblock(gm_sock* s, gm_pd* pd) except -1:
-    # TL2
-    if s.timeout < 0 and not gm_load_u32_relaxed(&pd.flags) & PD_SSL:
-        if gm_set_nonblock(s.fd) < 0:
+    # TL2, TL3
+    cdef uint32_t want = PD_SSL | PD_NONBLOCK if s.timeout < 0 else PD_SSL
+    if gm_unlikely(gm_load_u32_relaxed(&pd.flags) & want != want):
+        if s.timeout < 0 and gm_set_nonblock(s.fd) < 0:
             raise_errno(errno)
-        gm_fetch_or_u32_seqcst(&pd.flags, PD_SSL)
+        gm_fetch_or_u32_seqcst(&pd.flags, want)
     return 0
 
 
 cdef void ssl_release(gm_pd* pd) noexcept nogil:
     # The open file is to be its owner's again, and what comes from it no TLS any more.
     if gm_load_u32_relaxed(&pd.flags) & PD_SSL and not ssl_busy(pd.fd):
-        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_SSL)
-        gm_set_block(pd.fd)
+        if gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>(PD_SSL | PD_NONBLOCK)) & PD_NONBLOCK:
+            gm_set_block(pd.fd)
 
 
 def _ssl_release(sock):
@@ -413,7 +414,7 @@ cdef PyObject* ssl_do(PyObject* self, int kind, PyObject* arg, bint lasting) exc
         return keep(plain_ssl[kind](self, arg))
     if m == NULL and not busy:
         pd = pd_find(s.fd)
-        if s.timeout > 0 or pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_SSL or (
+        if pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_SSL or (
                 PyInterpreterState_Get() != PyInterpreterState_Main()):
             return keep(plain_ssl[kind](self, arg))
     return ssl_until_done(m, self, s, kind, arg, lasting)
