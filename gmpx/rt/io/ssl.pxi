@@ -77,6 +77,7 @@ cdef bint ssl_ready = False             # ssl_known has been here
 cdef bint ssl_on = False                # patched
 cdef object ssl_twin_ref = None         # a weak reference to ssl_twin
 cdef object ssl_twin = None             # for all attempts that need no descriptor
+cdef object ssl_type = None             # _ssl._SSLSocket
 cdef object ssl_want_read = None        # ssl.SSLWantReadError
 cdef object ssl_want_write = None
 
@@ -479,7 +480,7 @@ cdef object ssl_method(str name):
 
 cdef int ssl_known() except -1:
     # Looks whether this interpreter's module is as expected, and what its functions are.
-    global ssl_ready, ssl_twin, ssl_twin_ref, ssl_want_read, ssl_want_write
+    global ssl_ready, ssl_twin, ssl_twin_ref, ssl_type, ssl_want_read, ssl_want_write
     cdef PyObject* found
     cdef object method
     if ssl_ready:
@@ -490,6 +491,7 @@ cdef int ssl_known() except -1:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with socket.socket() as probe:
         o = context._wrap_socket(probe, False, "localhost")
+        ssl_type = type(o)
         found = gm_ssl_socket(<PyObject*>o)
         if found == NULL or take_ref(found) is not probe:
             raise RuntimeError("gmpx does not know this interpreter's TLS objects")
@@ -528,3 +530,44 @@ def _swap_ssl(name, on):
     ssl_on = on
     if not on:
         ssl_release_all()
+
+
+# ---- without the patch ---------------------------------------------------------------------
+
+def _ssl_read(o, *args):
+    """_ssl_read(o, size[, buffer])
+--
+
+    read of an _ssl._SSLSocket, which parks whether it is patched or not; so do the following."""
+    return take_ref(ssl_do_read(ssl_object(o), <PyObject*>args, True))
+
+
+def _ssl_write(o, data):
+    """_ssl_write(o, data)
+--
+
+    """
+    return take_ref(ssl_do_write(ssl_object(o), <PyObject*>data, True))
+
+
+def _ssl_do_handshake(o):
+    """_ssl_do_handshake(o)
+--
+
+    """
+    return take_ref(ssl_do(ssl_object(o), SSL_HANDSHAKE, NULL, True))
+
+
+def _ssl_shutdown(o):
+    """_ssl_shutdown(o)
+--
+
+    """
+    return take_ref(ssl_do(ssl_object(o), SSL_SHUTDOWN, NULL, True))
+
+
+cdef PyObject* ssl_object(object o) except NULL:
+    ssl_known()
+    if type(o) is not ssl_type:
+        raise TypeError(f"no TLS connection: {type(o).__name__}")
+    return <PyObject*>o
