@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep, spawn
+from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep, spawn, timeout
 from gmpx.arguments import limit_of
 from gmpx.context import Context
 from gmpx.io.signalling import Signals
 from gmpx.io.sockets import Socket
 from gmpx.waiting import wait
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Handler: TypeAlias = Callable[[Socket, Any], object]
 
@@ -23,6 +27,7 @@ Handler: TypeAlias = Callable[[Socket, Any], object]
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SHORT_NAP_S = 0.005  # at first; twice as long each time in a row, as Go's http.Server
 SHORT_NAP_MOST_S = 1.0
+HANDSHAKE_S = 10.0
 
 
 def listen(host: str = "", port: int = 0, **options: Any) -> Socket:
@@ -50,6 +55,8 @@ def serve(
     grace: float | None = None,
     context: Context | None = None,
     signals: Iterable[int] = (),
+    tls: SSLContext | None = None,
+    handshake_timeout: float | None = HANDSHAKE_S,
 ) -> None:
     """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
 
@@ -71,9 +78,15 @@ def serve(
         context: ends the server, without an exception, when it ends.
         signals: ``(signal.SIGTERM, signal.SIGINT)``, say: the first of them ends the server, without an
             exception, and a second one its grace. Their own handlers have them again afterwards.
+        tls: an ``ssl.SSLContext`` for servers: each connection begins with a handshake, in its goroutine, and
+            the handler's is an ``ssl.SSLSocket``, too. It ends with a close_notify, but for one whose handler
+            has raised. If the listener is an ``SSLSocket`` its context is used.
+        handshake_timeout: seconds; None waits for ever. Who fails or is late is dropped, which the logger
+            "gmpx.io" notes as INFO.
 
     Raises:
-        OSError: of the listener. ValueError: limit or grace is out of range, or the socket is no stream.
+        OSError: of the listener.
+        ValueError: limit, grace or handshake_timeout is out of range, or the socket is no stream.
         TypeError: no handler, listener, address or context where there should be one.
         Cancelled, KeyboardInterrupt ...: what has ended it.
 
@@ -85,10 +98,13 @@ def serve(
         raise TypeError(f"context must be a gmpx.context.Context, not {type(context).__name__}")
     if grace is not None and not grace >= 0:
         raise ValueError(f"grace must not be negative or NaN: {grace!r}")
+    if handshake_timeout is not None and not handshake_timeout > 0:
+        raise ValueError(f"handshake_timeout must be above 0: {handshake_timeout!r}")
     _check_listener(listener)
+    tls = _check_tls(tls, listener)
     numbers = tuple(signals)
     with Signals(*numbers) if numbers else nullcontext() as received:
-        server = _Server(handler, listener, limit_of(limit))
+        server = _Server(handler, listener, limit_of(limit), tls, handshake_timeout)
         ends = [None if context is None else context.done(), received]
         try:
             if ends == [None, None]:
@@ -111,11 +127,28 @@ def _check_listener(listener: object) -> None:
         )
 
 
+def _check_tls(tls: object, listener: object) -> SSLContext | None:
+    ssl = sys.modules.get("ssl")  # without it there are no such objects
+    if tls is None:
+        return listener.context if ssl and isinstance(listener, ssl.SSLSocket) else None
+    if not ssl or not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"tls must be an ssl.SSLContext, not {type(tls).__name__}")
+    return tls
+
+
 class _Server:
     def __init__(
-        self, handler: Handler, listener: socket.socket | tuple[str, int], limit: int | None
+        self,
+        handler: Handler,
+        listener: socket.socket | tuple[str, int],
+        limit: int | None,
+        tls: SSLContext | None,
+        handshake_timeout: float | None,
     ) -> None:
-        self.handler = handler
+        self.handler = handler if tls is None else self.handle_tls
+        self.tls_handler = handler
+        self.tls = tls
+        self.handshake_timeout = handshake_timeout
         self.name: str = getattr(handler, "__qualname__", type(handler).__qualname__)
         self.room = None if limit is None else Semaphore(limit)
         self.running: set[Goroutine[None]] = set()
@@ -164,6 +197,26 @@ class _Server:
                 self.handler(conn, address)
         except (ConnectionResetError, BrokenPipeError):
             pass
+
+    def handle_tls(self, conn: Socket, address: Any) -> None:
+        from gmpx.io.tls import say_goodbye, wrap
+
+        assert self.tls is not None
+        limit = self.handshake_timeout
+        try:
+            with nullcontext() if limit is None else timeout(limit):
+                secured = wrap(conn, self.tls, server_side=True)
+        except OSError as error:  # SSLError and TimeoutError are
+            self.drop(address, error)
+            return
+        with secured:
+            self.tls_handler(secured, address)
+            say_goodbye(secured)
+
+    def drop(self, address: Any, error: OSError) -> None:
+        import logging
+
+        logging.getLogger("gmpx.io").info("TLS handshake with %s: %s", address, error)
 
     def ended(self, conn: Socket, g: Goroutine[None]) -> None:
         conn.close()  # of one that was cancelled before it began

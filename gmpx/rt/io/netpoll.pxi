@@ -50,7 +50,7 @@ cdef enum:                              # gm_pd.flags
     PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
     PD_EAGER = 64                       # counts to PD_EAGER_MOST: see SK7 in rt/io/socket.pxi
     PD_EAGER_MOST = 192
-    PD_SSL = 256                        # so it is, and it is a TLS connection: TL2 in rt/io/ssl.pxi
+    PD_SSL = 256                        # a TLS connection that goroutines use: TL3 in rt/io/ssl.pxi
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
     PD_SETS = 24
@@ -255,8 +255,7 @@ cdef void pds_forget(gm_m* owner, gm_m* me) noexcept nogil:
             pd_lock(pd)
             if owner == NULL or pd.m == owner:
                 pd.seq += 1
-                # PD_SSL is a lie if the number is another's (_net_forget)
-                gm_fetch_and_u32_seqcst(&pd.flags, PD_NONBLOCK | (PD_SSL if owner != NULL else 0))
+                gm_fetch_and_u32_seqcst(&pd.flags, (PD_NONBLOCK | PD_SSL) if owner != NULL else PD_NONBLOCK)
                 pd.m = NULL
                 pd_take(pd, PD_MODES, NET_LOST, &due)
             pd_unlock(pd)

@@ -54,13 +54,13 @@ cdef PyObject* sock_blocks(str name, PyObject* self, PyObject** args, Py_ssize_t
         twin_done(twin)
     s.timeout = timeout
     pd = pd_find(s.fd)
-    if timeout < 0 and pd != NULL and (gm_load_u32_relaxed(&pd.flags) & PD_SSL or ssl_busy(s.fd)):
-        gm_fetch_or_u32_seqcst(&pd.flags, PD_SSL)       # TL2: it stays so
+    if timeout < 0 and pd != NULL and gm_load_u32_relaxed(&pd.flags) & PD_SSL:
+        gm_fetch_or_u32_seqcst(&pd.flags, PD_NONBLOCK)      # TL2: it stays so
         return own(None)
     if (gm_set_block(s.fd) if timeout < 0 else gm_set_nonblock(s.fd)) < 0:
         raise_errno(errno)
     if pd != NULL:
-        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>(PD_NONBLOCK | PD_SSL))
+        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_NONBLOCK)
     return own(None)
 
 

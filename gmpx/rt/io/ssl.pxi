@@ -10,13 +10,13 @@
 #       gives up the GIL. For an attempt that reference is exchanged for one to a twin; the socket's own
 #       time-out is left alone, for other threads read it meanwhile.
 #   TL2  OpenSSL calls read(2) and write(2) plainly, so the open file has to be non-blocking. CPython has seen
-#       to that where the time-out is not None. Else it is set at the first attempt, PD_SSL says so, and it is
-#       taken back by ssl_release: unwrap, shutdown, detach, the patch's undo. settimeout leaves it alone. A
-#       foreign thread's call that finds PD_SSL waits in poll(2): the original would spin.
+#       to that where the time-out is not None. Else it is set at the first attempt, PD_NONBLOCK says so, and
+#       it is taken back by ssl_release: unwrap, shutdown, detach, the patch's undo. settimeout leaves it.
 #   TL3  OpenSSL's object is not for two threads at once, and the original gives up the GIL. So attempts on one
 #       connection take turns, and a write has its turn from its first attempt to its last, because a record
-#       that is half sent must be sent on by the same call. (A foreign thread in the original stays outside,
-#       as in CPython.) No thread holds a lock: an attempt may call Python code, which may park.
+#       that is half sent must be sent on by the same call. PD_SSL, from the first attempt on, has foreign
+#       threads do the same, and wait in poll(2) between. (Who is in the original already stays outside, as
+#       in CPython.) No thread holds a lock: an attempt may call Python code, which may park.
 #   TL4  PD_READ and PD_WRITE are cleared before an attempt, and the GIL is kept from its end to the wait. With
 #       TL3 nobody clears meanwhile an edge that came after the attempt (NP2), so no wait registers anew.
 #       After any outcome but "want" PD_READ is set again: a plain recv after unwrap has to try.
@@ -77,6 +77,7 @@ cdef bint ssl_ready = False             # ssl_known has been here
 cdef bint ssl_on = False                # patched
 cdef object ssl_twin_ref = None         # a weak reference to ssl_twin
 cdef object ssl_twin = None             # for all attempts that need no descriptor
+cdef object ssl_type = None             # _ssl._SSLSocket
 cdef object ssl_want_read = None        # ssl.SSLWantReadError
 cdef object ssl_want_write = None
 
@@ -218,19 +219,20 @@ cdef void ssl_forked() noexcept nogil:
 # ---- the open file -------------------------------------------------------------------------
 
 cdef int ssl_nonblock(gm_sock* s, gm_pd* pd) except -1:
-    # TL2
-    if s.timeout < 0 and not gm_load_u32_relaxed(&pd.flags) & PD_SSL:
-        if gm_set_nonblock(s.fd) < 0:
+    # TL2, TL3
+    cdef uint32_t want = PD_SSL | PD_NONBLOCK if s.timeout < 0 else PD_SSL
+    if gm_unlikely(gm_load_u32_relaxed(&pd.flags) & want != want):
+        if s.timeout < 0 and gm_set_nonblock(s.fd) < 0:
             raise_errno(errno)
-        gm_fetch_or_u32_seqcst(&pd.flags, PD_SSL)
+        gm_fetch_or_u32_seqcst(&pd.flags, want)
     return 0
 
 
 cdef void ssl_release(gm_pd* pd) noexcept nogil:
     # The open file is to be its owner's again, and what comes from it no TLS any more.
     if gm_load_u32_relaxed(&pd.flags) & PD_SSL and not ssl_busy(pd.fd):
-        gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_SSL)
-        gm_set_block(pd.fd)
+        if gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>(PD_SSL | PD_NONBLOCK)) & PD_NONBLOCK:
+            gm_set_block(pd.fd)
 
 
 def _ssl_release(sock):
@@ -413,7 +415,7 @@ cdef PyObject* ssl_do(PyObject* self, int kind, PyObject* arg, bint lasting) exc
         return keep(plain_ssl[kind](self, arg))
     if m == NULL and not busy:
         pd = pd_find(s.fd)
-        if s.timeout > 0 or pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_SSL or (
+        if pd == NULL or not gm_load_u32_relaxed(&pd.flags) & PD_SSL or (
                 PyInterpreterState_Get() != PyInterpreterState_Main()):
             return keep(plain_ssl[kind](self, arg))
     return ssl_until_done(m, self, s, kind, arg, lasting)
@@ -478,7 +480,7 @@ cdef object ssl_method(str name):
 
 cdef int ssl_known() except -1:
     # Looks whether this interpreter's module is as expected, and what its functions are.
-    global ssl_ready, ssl_twin, ssl_twin_ref, ssl_want_read, ssl_want_write
+    global ssl_ready, ssl_twin, ssl_twin_ref, ssl_type, ssl_want_read, ssl_want_write
     cdef PyObject* found
     cdef object method
     if ssl_ready:
@@ -489,6 +491,7 @@ cdef int ssl_known() except -1:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with socket.socket() as probe:
         o = context._wrap_socket(probe, False, "localhost")
+        ssl_type = type(o)
         found = gm_ssl_socket(<PyObject*>o)
         if found == NULL or take_ref(found) is not probe:
             raise RuntimeError("gmpx does not know this interpreter's TLS objects")
@@ -527,3 +530,44 @@ def _swap_ssl(name, on):
     ssl_on = on
     if not on:
         ssl_release_all()
+
+
+# ---- without the patch ---------------------------------------------------------------------
+
+def _ssl_read(o, *args):
+    """_ssl_read(o, size[, buffer])
+--
+
+    read of an _ssl._SSLSocket, which parks whether it is patched or not; so do the following."""
+    return take_ref(ssl_do_read(ssl_object(o), <PyObject*>args, True))
+
+
+def _ssl_write(o, data):
+    """_ssl_write(o, data)
+--
+
+    """
+    return take_ref(ssl_do_write(ssl_object(o), <PyObject*>data, True))
+
+
+def _ssl_do_handshake(o):
+    """_ssl_do_handshake(o)
+--
+
+    """
+    return take_ref(ssl_do(ssl_object(o), SSL_HANDSHAKE, NULL, True))
+
+
+def _ssl_shutdown(o):
+    """_ssl_shutdown(o)
+--
+
+    """
+    return take_ref(ssl_do(ssl_object(o), SSL_SHUTDOWN, NULL, True))
+
+
+cdef PyObject* ssl_object(object o) except NULL:
+    ssl_known()
+    if type(o) is not ssl_type:
+        raise TypeError(f"no TLS connection: {type(o).__name__}")
+    return <PyObject*>o
