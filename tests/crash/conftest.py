@@ -1,5 +1,6 @@
 """Faults happen in processes of their own: `child(source)` runs one and hands back its end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -68,19 +69,35 @@ class Child:
         return self
 
 
+@contextlib.contextmanager
+def children():
+    """start(source, *argv, cwd=None, **env): starts a Child; all of them end with the block."""
+    started = []
+
+    def start(source, *argv, cwd=None, **env):
+        started.append(Child(source, argv, env, cwd))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for c in started:
+            if c.process.poll() is None:
+                c.process.kill()
+            c.process.wait()
+            for pipe in (c.process.stdin, c.process.stdout, c.process.stderr):
+                pipe.close()
+
+
 @pytest.fixture
 def child():
     """child(source, *argv, cwd=None, **env): starts it; .end(code) waits."""
-    children = []
+    with children() as start:
+        yield start
 
-    def start(source, *argv, cwd=None, **env):
-        children.append(Child(source, argv, env, cwd))
-        return children[-1]
 
-    yield start
-    for c in children:
-        if c.process.poll() is None:
-            c.process.kill()
-        c.process.wait()
-        for pipe in (c.process.stdin, c.process.stdout, c.process.stderr):
-            pipe.close()
+@pytest.fixture(scope="module")
+def module_child():
+    """The same, for children that several tests look at."""
+    with children() as start:
+        yield start

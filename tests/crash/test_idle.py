@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -89,16 +90,22 @@ def switches(pid):
     return found
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_no_thread_runs(child, mode):
-    import time
-
-    c = child(SETUP + MODES[mode])
-    assert c.line() == "ready"
+@pytest.fixture(scope="module")
+def watched(request, module_child):
+    """{mode: (switches before, switches after, exit code)}, of all that the run wants, watched at once."""
+    modes = {i.callspec.params["mode"] for i in request.session.items if i.path == request.path}
+    idle = {mode: module_child(SETUP + MODES[mode]) for mode in modes}
+    for c in idle.values():
+        assert c.line() == "ready"
     time.sleep(SETTLE_S)
-    before = switches(c.process.pid)
+    before = {mode: switches(c.process.pid) for mode, c in idle.items()}
     time.sleep(IDLE_S)
-    after = switches(c.process.pid)
-    assert c.process.poll() is None
+    return {mode: (before[mode], switches(c.process.pid), c.process.poll()) for mode, c in idle.items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_thread_runs(watched, mode):
+    before, after, code = watched[mode]
+    assert code is None
     assert sys.platform != "linux" or before
     assert after == before
