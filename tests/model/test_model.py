@@ -4,9 +4,11 @@ Each model names in its head what it models and claims. `#ifdef BUG_...` in a mo
 to get the protocol wrong; each must violate a claim, or the claim would be empty.
 """
 
+import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,9 +109,12 @@ BROKEN = [
     ("runq", "BUG_TAIL_FIRST"),
 ]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("spin") is None or COMPILER is None, reason="needs spin and a C compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("spin") is None or COMPILER is None, reason="needs spin and a C compiler"
+    ),
+    pytest.mark.timeout(2 * TIME_LIMIT_S),
+]
 
 
 def run(command, directory):
@@ -140,17 +145,32 @@ def errors(said):
     return int(re.search(r"errors: (\d+)", said).group(1))
 
 
+@pytest.fixture(scope="module")
+def checks(request, tmp_path_factory):
+    """{(model, defines): a future of what the verifier prints}; as many at once as there are CPUs."""
+    wanted = [tuple(i.callspec.params.values()) for i in request.session.items
+              if i.path == request.path and hasattr(i, "callspec")]  # fmt: skip
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            case: pool.submit(
+                check, tmp_path_factory.mktemp(case[0]), *case, "-O1" if case in SOUND else "-O0"
+            )
+            for case in wanted
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("model, defines", SOUND)
-def test_every_run_keeps_the_claim(tmp_path, model, defines):
-    said = check(tmp_path, model, defines, "-O1")
+def test_every_run_keeps_the_claim(checks, model, defines):
+    said = checks[model, defines].result()
     assert errors(said) == 0, said
     for truncated in ("max search depth too small", "Search not completed", "MEMLIM"):
         assert truncated not in said, said
 
 
 @pytest.mark.parametrize("model, defines", BROKEN)
-def test_the_mistake_breaks_the_claim(tmp_path, model, defines):
-    said = check(tmp_path, model, defines, "-O0")
+def test_the_mistake_breaks_the_claim(checks, model, defines):
+    said = checks[model, defines].result()
     assert errors(said) == 1 and "assertion violated" in said, said
 
 
