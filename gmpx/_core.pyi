@@ -1,6 +1,6 @@
 # Types of the extension module; the words are in its docstrings.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import Context
 from traceback import StackSummary
@@ -243,12 +243,12 @@ def spawn(
 ) -> Goroutine[_R]: ...
 @overload
 def select(
-    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | None,
+    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | _Receiver | None,
     block: Literal[False],
 ) -> tuple[int, Any, bool]: ...
 @overload
 def select(
-    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | None,
+    *cases: Chan[Any] | tuple[Chan[Any] | None, Any] | Goroutine[Any] | Readiness | _Receiver | None,
     block: bool = True,
     timeout: _Timeout = None,
 ) -> tuple[int, Any, bool]: ...
@@ -302,6 +302,7 @@ class _SignalHandler:
 
 def _sigint_handler(signum: int, frame: Any) -> None: ...
 def _set_signal(plain: Any, number: int, handler: Any) -> None: ...
+def _note_sigmask() -> None: ...
 def _signal_fd(numbers: Iterable[int]) -> int: ...
 def _names(numeric: Callable[[int, Any], Any]) -> None: ...
 def _net_forget() -> None: ...
