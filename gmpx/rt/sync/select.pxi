@@ -44,8 +44,6 @@ cdef class _Receiver:
 
     def _begin(self, capacity):
         """_begin(capacity)
---
-
         Makes the channel, once."""
         if self.c is None:
             self.c = Chan(capacity)
