@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import signal as _py_signal
 from collections.abc import Iterator
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -39,7 +39,7 @@ class Signals(_Receiver):
         if self.c is not None:
             raise RuntimeError("signals() begins once")
         self._begin(capacity)
-        self.numbers = tuple(dict.fromkeys(int(n) for n in numbers))
+        self.numbers: tuple[int, ...] = tuple(dict.fromkeys(int(n) for n in numbers))
         try:
             _on_main(_begin, self)
         except BaseException:  # a cancel, perhaps, when it has begun
@@ -219,6 +219,7 @@ def _getsignal_patched(*args: Any) -> Any:
 
 
 _OURS = (deliver, _sigint_handler)
+_signal: Any = import_module("_signal")
 swap_signal = _Builtin(_signal.signal, _signal_patched, True)
 swap_getsignal = _Builtin(_signal.getsignal, _getsignal_patched, True)
 plain_signal = swap_signal.plain

@@ -1,16 +1,17 @@
 """The group "signal": waits for signals; and handlers, whose exceptions reach the main goroutine."""
 
-import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import signal
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from gmpx._core import (
     Mutex,
     _Builtin,
+    _note_sigmask,
     _set_signal,
     _signal_fd,
     notify_closing,
@@ -82,9 +83,9 @@ def _wait(wanted: list[Any], deadline: float | None, name: str) -> Any:
     info = _take(wanted, name)
     if info is not None:
         return info
-    # One that is not blocked never is pending: its handler runs. CPython's call would get it before that.
-    blocked = _signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    open_ = [n for n in wanted if n not in blocked and callable(handlers.plain_getsignal(n))]
+    # One that some thread does not block never is pending: its handler runs there, or the process ends by it.
+    # CPython's call would get it, were that thread its own.
+    open_ = [n for n in wanted if _is_open(n)]
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(handlers.signals(*open_)) if open_ else None
         fd = _descriptor(wanted, stack)
@@ -99,6 +100,31 @@ def _wait(wanted: list[Any], deadline: float | None, name: str) -> Any:
             if deadline is not None and time.monotonic() >= deadline:
                 return None
             patience = min(2 * patience, LOOK_AGAIN_MOST_S)
+
+
+def _is_open(number: int) -> bool:
+    """Whether a thread takes it, and something comes of that."""
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        return False
+    handler = handlers.plain_getsignal(number)
+    return (callable(handler) or handler == signal.SIG_DFL) and any(
+        not mask >> number - 1 & 1 for mask in _masks()
+    )
+
+
+def _masks() -> Iterator[int]:
+    """The signals that each thread blocks; where that is not to be known, the calling one."""
+    try:
+        tasks = os.listdir("/proc/self/task")
+    except OSError:
+        blocked = plain["pthread_sigmask"](signal.SIG_BLOCK, ())
+        yield sum(1 << n - 1 for n in blocked)
+        return
+    for task in tasks:
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/status") as file:
+            for line in file:
+                if line.startswith("SigBlk:"):
+                    yield int(line.split()[1], 16)
 
 
 def _descriptor(wanted: list[Any], stack: contextlib.ExitStack) -> int:
@@ -136,6 +162,12 @@ def _as_info(number: int) -> Any:
     if hasattr(signal, "struct_siginfo"):
         return signal.struct_siginfo((int(number), 0, 0, 0, 0, 0, 0))
     return int(number)
+
+
+def pthread_sigmask(*args: Any) -> Any:
+    before = plain["pthread_sigmask"](*args)
+    _note_sigmask()
+    return before
 
 
 # ---- pause ----
@@ -255,9 +287,9 @@ class Handlers:
 
 
 swaps = {
-    ours.__name__: _Builtin(getattr(_signal, ours.__name__), ours)
-    for ours in (sigwait, sigwaitinfo, sigtimedwait, pause)
-    if hasattr(_signal, ours.__name__)
+    ours.__name__: _Builtin(getattr(import_module("_signal"), ours.__name__), ours)
+    for ours in (sigwait, sigwaitinfo, sigtimedwait, pause, pthread_sigmask)
+    if hasattr(signal, ours.__name__)
 }
 plain = {name: swap.plain for name, swap in swaps.items()}
 

@@ -26,6 +26,7 @@ MODULES = [
     "test_socket",
     "test_asyncio.test_sock_lowlevel",
     "test_asyncio.test_selector_events",
+    "test_asyncio.test_unix_events",
     "test_signal",
     "test_select",
     "test_selectors",

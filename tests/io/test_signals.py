@@ -141,6 +141,7 @@ def test_a_slow_receiver_loses_what_does_not_fit():
 def test_wrong_arguments():
     run(
         """
+        assert gmpx.patch.signals._is_open(signal.SIGKILL) is False
         for wrong in ((), (signal.SIGKILL,), (SIGTERM, 12345), (SIGTERM, "x")):
             try:
                 signals(*wrong)
@@ -298,6 +299,30 @@ def test_sigwait_parks():
     )
 
 
+def test_threads_that_start_later_block_what_main_blocks():
+    run(
+        """
+        gmpx.patch.all()
+        go(int).join()
+        g = go(time.sleep, 0.01)
+        g.join()                                # sysmon is there by now, without the mask
+        block(SIGUSR1)
+        masks = []
+        def look():
+            masks.append((threading.get_ident(), signal.pthread_sigmask(SIG_BLOCK, ())))
+        import _thread
+        hold = _thread.allocate_lock()
+        hold.acquire()
+        g = go(look)
+        hold.acquire(timeout=0.3)               # this thread stands: another takes it
+        g.join()
+        assert masks[0][0] != threading.get_ident() and SIGUSR1 in masks[0][1], masks
+        kill(SIGUSR1)
+        assert signal.sigwait([SIGUSR1]) is SIGUSR1
+        """
+    )
+
+
 def test_sigtimedwait():
     run(
         """
@@ -342,6 +367,13 @@ def test_sigwait_for_one_that_is_not_blocked():
             assert signal.sigwait([SIGUSR1, SIGUSR2]) is SIGUSR1
         soon(SIGUSR2)
         assert signal.sigwait([SIGUSR1, SIGUSR2]) is SIGUSR2
+        thread = threading.Thread(target=time.sleep, args=(1,))
+        signal.pthread_sigmask(SIG_UNBLOCK, [SIGUSR2])
+        thread.start()                          # it would take the signal, and that the process
+        block(SIGUSR2)
+        soon(SIGUSR2)
+        assert signal.sigwait([SIGUSR2]) is SIGUSR2
+        assert signal.getsignal(SIGUSR2) is SIG_DFL
         assert not ran and signal.getsignal(SIGUSR1) is handler
         """
     )

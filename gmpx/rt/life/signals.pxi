@@ -122,6 +122,15 @@ def _set_signal(plain, number, handler):
         gm_signal_restart(n)
 
 
+def _note_sigmask():
+    """_note_sigmask()
+--
+
+    The main thread has another signal mask: so have threads that the runtime starts from now on."""
+    if gm_tls_m != NULL and gm_tls_m.kind == M_MAIN:
+        gm_signals_note()
+
+
 def _signal_fd(numbers):
     """_signal_fd(numbers)
 --

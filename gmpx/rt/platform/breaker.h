@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "atomics.h"
+
 #if defined(_WIN32)
 static int gm_break_open(void) { return -1; }
 static void gm_break_forget(void) {}
@@ -18,6 +20,7 @@ static int gm_break_user = -1;
 static void gm_block_signals(void) {}
 static void gm_block_all_signals(void) {}
 static void gm_unblock_signals(void) {}
+static void gm_signals_note(void) {}
 #else
 
 #  include <errno.h>
@@ -125,20 +128,29 @@ static int gm_break_wait(int64_t ns) {
 }
 
 /* A thread that runs no Python code takes no signal from those that do. A thread that it starts
- * inherits its mask, and children that one starts: around that it has the mask that it came with. */
+ * inherits its mask, and children that one starts: around that it has the program's, which is the mask that
+ * it came with until a goroutine of the main thread sets another. */
 static void gm_block_all_signals(void) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
-static sigset_t gm_signals_before;
+/* Two, for sysmon may read one while the program's mask changes (gm_signals_note). */
+static sigset_t gm_signals_program[2];
+static gm_u32 gm_signals_at;
 static void gm_block_signals(void) {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &gm_signals_before);
+    if (gm_load_u32_acquire(&gm_signals_at) == 0)
+        pthread_sigmask(SIG_BLOCK, NULL, &gm_signals_program[0]);
+    gm_block_all_signals();
 }
 static void gm_unblock_signals(void) {
-    pthread_sigmask(SIG_SETMASK, &gm_signals_before, NULL);
+    pthread_sigmask(SIG_SETMASK, &gm_signals_program[gm_load_u32_acquire(&gm_signals_at) & 1], NULL);
+}
+/* The calling thread's mask is what threads are to have that start from now on. GIL held. */
+static void gm_signals_note(void) {
+    uint32_t at = gm_load_u32_relaxed(&gm_signals_at) + 1;
+    pthread_sigmask(SIG_BLOCK, NULL, &gm_signals_program[at & 1]);
+    gm_store_u32_release(&gm_signals_at, at);
 }
 
 #endif

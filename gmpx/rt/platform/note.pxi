@@ -25,6 +25,7 @@ cdef extern from "rt/platform/breaker.h" nogil:
     void gm_block_signals()
     void gm_block_all_signals()
     void gm_unblock_signals()
+    void gm_signals_note()
 
 cdef extern from *:
     """
