@@ -25,6 +25,7 @@ import gmpx
 
 import askers
 import operations as more
+import tunnels
 import wires
 from operations import Failure, check
 
@@ -75,6 +76,7 @@ class Episode:
         self.locked_by_cancelled = 0
         self.shared = more.Shared(self.rng)
         self.shared.wires = wires.Wires(self.rng)
+        self.shared.tunnels = tunnels.Tunnels(self.rng, self.shared.wires.patched)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -318,6 +320,7 @@ class Episode:
         + more.OPERATIONS
         + wires.OPERATIONS
         + askers.OPERATIONS
+        + tunnels.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -331,7 +334,7 @@ class Episode:
 
     FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
-    FOREIGN += wires.FOREIGN
+    FOREIGN += wires.FOREIGN + tunnels.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -393,6 +396,7 @@ class Episode:
         for mutex in self.mutexes:
             check(not mutex.locked(), "a Mutex is left locked")
         self.shared.settle()
+        self.shared.tunnels.settle()
         self.shared.wires.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
@@ -425,6 +429,7 @@ class Episode:
                 except (gmpx.WouldBlock, gmpx.ChannelClosed):
                     pass
             self.shared.wires.poke(rng)
+            self.shared.tunnels.poke(rng)
             if rng.random() < 0.02:
                 time.sleep(0.007)  # the main thread stands still: others run what it has queued
             else:
@@ -467,7 +472,8 @@ def watchdog(state):
             for g in gmpx.goroutines():
                 print(g, g.wait_reason, *g.stack().format()[-2:], file=sys.stderr)
             gmpx.dump(sys.stderr)
-            print(state["episode"].shared.wires, file=sys.stderr, flush=True)
+            print(state["episode"].shared.wires, file=sys.stderr)
+            print(state["episode"].shared.tunnels, file=sys.stderr, flush=True)
             os._exit(3)
 
 

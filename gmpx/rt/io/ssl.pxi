@@ -16,12 +16,15 @@
 #       connection take turns, and a write has its turn from its first attempt to its last, because a record
 #       that is half sent must be sent on by the same call. PD_SSL, from the first attempt on, has foreign
 #       threads do the same, and wait in poll(2) between. (Who is in the original already stays outside, as
-#       in CPython.) No thread holds a lock: an attempt may call Python code, which may park.
+#       in CPython.) With a time-out of 0 the turn is waited for without letting others run. No thread holds
+#       a lock: an attempt may call Python code, which may park.
 #   TL4  PD_READ and PD_WRITE are cleared before an attempt, and the GIL is kept from its end to the wait. With
 #       TL3 nobody clears meanwhile an edge that came after the attempt (NP2), so no wait registers anew.
 #       After any outcome but "want" PD_READ is set again: a plain recv after unwrap has to try.
 #   TL5  At a time-out the original is called once more with a time-out of its own, 1 ns: the exception and its
 #       words are CPython's.
+#   TL6  A number is not given back to the system under an attempt, which would go on with the next file that
+#       has it: close waits for its end, up to CLOSE_WAIT_NS (a callback may take its time).
 
 cdef extern from *:
     """
@@ -72,6 +75,9 @@ cdef enum:
     SSL_SHUTDOWN = 3
     SSL_KINDS = 4
 
+cdef enum:
+    CLOSE_WAIT_NS = 100000000
+
 cdef PyCFunction[SSL_KINDS] plain_ssl
 cdef bint ssl_ready = False             # ssl_known has been here
 cdef bint ssl_on = False                # patched
@@ -88,6 +94,7 @@ cdef struct gm_ssl_op:                  # an attempt that runs, or a write that 
     PyObject* ssl                       # borrowed, as is
     PyObject* sock                      # its socket
     void* owner                         # the goroutine, or the thread state
+    unsigned long thread
     PyObject* done                      # an Event of those who wait for its end; NULL: nobody does
     int fd
     bint waits                          # a write between its attempts
@@ -133,7 +140,11 @@ cdef bint ssl_busy(int fd) noexcept nogil:
 
 cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** op, int64_t deadline) except -1:
     # An attempt's turn has come: 1, op is its. op: NULL, or a write that goes on. 0: not in time.
+    # deadline TRY_ONCE: nobody else may run on this thread; an attempt on another thread does not take long.
     global ssl_ops
+    cdef PyThreadState* ts
+    cdef unsigned long thread = PyThread_get_thread_ident()
+    cdef bint ends
     cdef void* me = <void*>m.curg if m != NULL else <void*>PyThreadState_Get()
     cdef gm_ssl_op* new = op[0]
     cdef gm_ssl_op* other
@@ -144,6 +155,7 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
         if new == NULL:
             raise MemoryError()
         new.ssl, new.sock, new.owner, new.done, new.fd = ssl, <PyObject*>s, me, NULL, s.fd
+        new.thread = thread
     while True:
         event = None
         gm_mu_lock(&ssl_mu)
@@ -157,13 +169,21 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
             op[0] = new
             return 1
         nested = other.owner == me
+        ends = not other.waits and other.thread != thread
         gm_mu_unlock(&ssl_mu)
         try:
             if nested:
                 raise RuntimeError("TLS: a call inside of another one's callback, on the same connection")
+            if deadline == TRY_ONCE:
+                if not ends:
+                    raise TimeoutError
+                ts = PyEval_SaveThread()
+                gm_osyield()
+                PyEval_RestoreThread(ts)
+                continue
             event = ssl_end_of(ssl, write, op[0])
             if event is not None:
-                event.wait(None if deadline <= 0 else max(deadline - clock_now(), 1) / 1e9)
+                event.wait(None if deadline == NO_DEADLINE else max(deadline - clock_now(), 1) / 1e9)
         except TimeoutError:
             if op[0] == NULL:
                 free(new)
@@ -172,6 +192,37 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
             if op[0] == NULL:
                 free(new)
             raise
+
+
+cdef int ssl_closing(gm_m* m, gm_sock* s) except -1:
+    # TL6. s is closed for others meanwhile; it is to be closed whatever comes of this.
+    cdef void* me = <void*>m.curg if m != NULL else <void*>PyThreadState_Get()
+    cdef int64_t end = clock_now() + CLOSE_WAIT_NS
+    cdef int fd = s.fd
+    cdef Event event
+    cdef gm_ssl_op* op
+    s.fd = -1
+    try:
+        while clock_now() < end:
+            event = Event()
+            gm_mu_lock(&ssl_mu)
+            op = ssl_ops
+            while op != NULL and (op.fd != fd or op.waits or op.owner == me):
+                op = op.next
+            if op != NULL:
+                if op.done == NULL:
+                    op.done = own(event)
+                else:
+                    event = <Event>op.done
+            gm_mu_unlock(&ssl_mu)
+            if op == NULL:
+                return 0
+            event.wait((end - clock_now()) / 1e9)
+    except TimeoutError:
+        pass
+    finally:
+        s.fd = fd
+    return 0
 
 
 cdef object ssl_end_of(PyObject* ssl, bint write, gm_ssl_op* mine):
@@ -326,6 +377,8 @@ cdef uint32_t ssl_wants() noexcept:
 cdef int ssl_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_t deadline) except -1:
     # 1: try again; 0: the time is up. m NULL: the thread waits.
     cdef int r
+    if gm_unlikely(s.fd != fd):         # closed while the GIL was given up
+        net_raise(m, NET_CLOSED, fd)
     if m == NULL:
         return native_wait(fd, mode, deadline)
     r = net_wait(m, m.curg, pd, mode, False, deadline)
@@ -336,7 +389,11 @@ cdef int ssl_wait(gm_m* m, gm_sock* s, int fd, gm_pd* pd, uint32_t mode, int64_t
     return net_raise(m, r, fd)
 
 
-cdef int ssl_too_late(int kind) except -1:
+cdef int ssl_too_late(int kind, int64_t timeout) except -1:
+    if timeout == 0:                    # others are at it
+        if kind == SSL_WRITE:
+            raise ssl_want_write(3, "The operation did not complete (write)")
+        raise ssl_want_read(2, "The operation did not complete (read)")
     raise TimeoutError("The write operation timed out" if kind == SSL_WRITE else
                        "The handshake operation timed out" if kind == SSL_HANDSHAKE else
                        "The read operation timed out")
@@ -356,14 +413,14 @@ cdef PyObject* ssl_until_done(gm_m* m, PyObject* self, gm_sock* s, int kind, PyO
     cdef int fd
     if m != NULL:
         io_turn(m, s)
-    if timeout > 0:
-        deadline = clock_now() + timeout
+    if timeout >= 0:
+        deadline = clock_now() + timeout if timeout > 0 else TRY_ONCE
     fd = s.fd
     pd = sock_pd(s)
     try:
         while True:
             if ssl_begin(m, self, s, kind == SSL_WRITE, &op, deadline) == 0:
-                ssl_too_late(kind)
+                ssl_too_late(kind, timeout)
             if gm_unlikely(s.fd != fd):
                 net_raise(m, NET_CLOSED, fd)
             ssl_nonblock(s, pd)
@@ -371,9 +428,9 @@ cdef PyObject* ssl_until_done(gm_m* m, PyObject* self, gm_sock* s, int kind, PyO
                 gm_fetch_and_u32_seqcst(&pd.flags, ~modes)      # TL4
             r = ssl_attempt(self, kind, arg, s, late)
             want = 0 if r != NULL else ssl_wants()
-            if want == 0:
-                if gm_load_u32_relaxed(&pd.flags) & PD_SET_READ and s.fd == fd:
-                    gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)  # TL4
+            if want == 0 and gm_load_u32_relaxed(&pd.flags) & PD_SET_READ and s.fd == fd:
+                gm_fetch_or_u32_seqcst(&pd.flags, PD_READ)      # TL4
+            if want == 0 or timeout == 0:
                 if r == NULL:
                     reraise()
                 return r
@@ -384,7 +441,7 @@ cdef PyObject* ssl_until_done(gm_m* m, PyObject* self, gm_sock* s, int kind, PyO
                 ssl_end(op, False)
                 op = NULL
             if late:
-                ssl_too_late(kind)
+                ssl_too_late(kind, timeout)
             modes |= want
             late = ssl_wait(m, s, fd, pd, want, deadline) == 0
     finally:
@@ -411,7 +468,7 @@ cdef PyObject* ssl_do(PyObject* self, int kind, PyObject* arg, bint lasting) exc
         return keep(plain_ssl[kind](self, arg))
     sock = take_ref(found)
     s = <gm_sock*>found
-    if s.timeout == 0 or s.fd < 0 or not PyObject_TypeCheck(found, <PyTypeObject*><PyObject*>py_socket):
+    if s.fd < 0 or not PyObject_TypeCheck(found, <PyTypeObject*><PyObject*>py_socket):
         return keep(plain_ssl[kind](self, arg))
     if m == NULL and not busy:
         pd = pd_find(s.fd)
