@@ -12,21 +12,23 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: TLS (the handshake and all that follows), names (DNS), pipes, subprocesses, locks
-and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
+What is not patched yet: TLS (the handshake and all that follows), names (DNS), locks and queues of
+``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
 elsewhere.
 """
 
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, polling, registry, sockets
+from gmpx.patch import children, clock, polling, registry, sockets, streams
 
-__all__ = ["all", "is_patched", "report", "select", "socket", "time", "undo"]
+__all__ = ["all", "is_patched", "os", "report", "select", "socket", "subprocess", "time", "undo"]
 
 _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "socket": sockets.replacements,
     "select": polling.replacements,
     "time": clock.replacements,
+    "os": streams.replacements,
+    "subprocess": children.replacements,
 }
 
 
@@ -65,6 +67,16 @@ def select() -> None:
 def time() -> None:
     """Patches ``time.sleep``."""
     registry.apply("time", _GROUPS["time"])
+
+
+def os() -> None:
+    """Patches ``os.read``, ``os.write`` and the files of ``io``: pipes, FIFOs, terminals, ``input``."""
+    registry.apply("os", _GROUPS["os"])
+
+
+def subprocess() -> None:
+    """Patches what waits for children: ``subprocess``, ``os.waitpid`` and its like, ``os.system``."""
+    registry.apply("subprocess", _GROUPS["subprocess"])
 
 
 def undo(*groups: str) -> None:

@@ -39,7 +39,8 @@ def test_guide(guide, tmp_path, monkeypatch):
             exec(compile("\n" * line + match[2], str(guide), "exec"), names)
             ran += 1
             asserted += match[2].count("assert ")
-        assert gmpx.patch.report().count("not patched") == 3, "the guide takes its patches back"
+        report = gmpx.patch.report().splitlines()
+        assert all("not patched" in line for line in report), "the guide takes its patches back"
     finally:
         gmpx.patch.undo()
     assert ran >= 5 and asserted >= 5
