@@ -152,7 +152,7 @@ cdef PyObject* file_readall(gm_m* m, gm_pd* pd, PyObject* self) except NULL:
             stream_turn(m, size, False)
             v.iov_base = bytes_data(b) + got
             v.iov_len = size - got
-            n = stream_move(m, pd, &v, 1, size - got, False, False, self)
+            n = stream_read(m, pd, &v, 1, size - got, self)
             if n == 0:
                 break
             if n < 0:
@@ -191,8 +191,10 @@ cdef PyObject* file_move(gm_m* m, gm_pd* pd, PyObject* self, PyObject* buffer, b
         stream_turn(m, b.len, writes)
         v.iov_base = b.buf
         v.iov_len = min(b.len, READ_MOST)
-        # A view of nobody's is a BufferedWriter's.
-        n = stream_move(m, pd, &v, 1, v.iov_len, writes, gm_base_of_view(buffer) == NULL, self)
+        if writes:                      # a view of nobody's is a BufferedWriter's
+            n = stream_write(m, pd, &v, 1, v.iov_len, gm_base_of_view(buffer) == NULL, self)
+        else:
+            n = stream_read(m, pd, &v, 1, v.iov_len, self)
         return PyLong_FromSsize_t(n) if n >= 0 else file_result(NULL)
     finally:
         PyBuffer_Release(&b)

@@ -19,6 +19,7 @@ struct iovec { void *iov_base; size_t iov_len; };
 #  define gm_fd_kind_else(fd) 0
 #  define gm_fd_nonblock(fd) 0
 #  define gm_tty_patience(fd) (-1)
+#  define gm_fd_there(fd) ((Py_ssize_t)0)
 #  define gm_read_now(fd, v, n, kind) (-1)
 #  define gm_write_now(fd, v, n, kind) (-1)
 #  define gm_read_plain(fd, v, n) (-1)
@@ -32,6 +33,7 @@ struct iovec { void *iov_base; size_t iov_len; };
 #  include <fcntl.h>
 #  include <stdio.h>
 #  include <string.h>
+#  include <sys/ioctl.h>
 #  include <sys/socket.h>
 #  include <sys/stat.h>
 #  include <sys/uio.h>
@@ -80,6 +82,12 @@ __attribute__((noinline)) static int gm_tty_patience(int fd) {
     struct termios t;
     if (tcgetattr(fd, &t) != 0 || (t.c_lflag & ICANON) || t.c_cc[VMIN] != 0) return -1;
     return t.c_cc[VTIME] * 100;
+}
+
+/* How many bytes there are to read, as far as the kernel says. */
+static ssize_t gm_fd_there(int fd) {
+    int n = 0;
+    return ioctl(fd, FIONREAD, &n) == 0 ? n : 0;
 }
 
 static ssize_t gm_read_plain(int fd, struct iovec *v, int n) {

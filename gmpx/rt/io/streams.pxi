@@ -31,6 +31,7 @@ cdef extern from "rt/io/streams.h" nogil:
     int gm_fd_kind_else(int)
     bint gm_fd_nonblock(int)
     int gm_tty_patience(int)
+    Py_ssize_t gm_fd_there(int)
     Py_ssize_t gm_read_now(int, gm_iov*, int, int)
     Py_ssize_t gm_write_now(int, gm_iov*, int, int)
     Py_ssize_t gm_read_plain(int, gm_iov*, int)
@@ -51,9 +52,9 @@ cdef enum:
     PD_KIND_SHIFT = 8                   # gm_pd.flags: GM_KIND_*
     PD_KIND = 1792
     FAILED = -1                         # with an errno; an exception is -2
-    NEVER_WAITS = 2
     READ_MOST = 2147479552              # what Linux moves at once
     TTY_BYTES = 256                     # a terminal that polls writable has room for some
+    SHORT_BYTES = 4096                  # to be copied
     TURN_BYTES = 4096                   # stream_turn
 
 cdef PyCFunction plain_read = NULL
@@ -88,67 +89,80 @@ cdef inline gm_pd* stream_pd(gm_m* m, int64_t fd) noexcept nogil:
     return NULL if kind == GM_KIND_FILE or kind == GM_KIND_UNKNOWN else pd
 
 
-cdef Py_ssize_t stream_move(gm_m* m, gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bint writes,
-                            bint some, PyObject* file) except -2:
-    # How many bytes; FAILED, with errno. some: not all need be written (ST4). file: a FileIO (ST5), or NULL.
-    cdef Py_ssize_t done = 0
-    cdef Py_ssize_t r
+cdef Py_ssize_t stream_attempt(gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bint writes) except -2:
+    # Without waiting: how many bytes; FAILED, with errno. EAGAIN: there is nothing, or no room.
     cdef int fd = pd.fd
-    cdef uint32_t mode = PD_WRITE if writes else PD_READ
     cdef int kind = pd_kind(pd)
-    cdef int e, i
-    cdef int64_t deadline = NO_DEADLINE
+    cdef int e
+    cdef Py_ssize_t r
     cdef PyThreadState* ts
     while True:
-        if gm_unlikely(kind == GM_KIND_POLL):
+        if gm_unlikely(kind == GM_KIND_POLL) and not gm_fd_nonblock(fd):
             r = gm_poll_one(fd, writes, 0)
-            if r == 0:
-                if gm_fd_nonblock(fd):
-                    r = 1
-                else:
-                    e = EAGAIN
-            elif r < 0:
-                e = errno
+            if r <= 0:
+                return failed(EAGAIN if r == 0 else errno)
+        if kind == GM_KIND_POLL or kind == GM_KIND_FILE or gives_gil(size if kind == GM_KIND_SOCKET else 0):
+            ts = PyEval_SaveThread()
+            r = stream_try(fd, v, n, size, kind, writes)
+            e = errno
+            PyEval_RestoreThread(ts)
         else:
-            r = 1
-        if r > 0:
-            if kind == GM_KIND_POLL or kind == GM_KIND_FILE or gives_gil(size if kind == GM_KIND_SOCKET else 0):
-                ts = PyEval_SaveThread()
-                r = stream_try(fd, v, n, size, kind, writes)
-                e = errno
-                PyEval_RestoreThread(ts)
-            else:
-                r = stream_try(fd, v, n, size, kind, writes)
-                e = errno
-            if r >= 0:
-                done += r
-                size -= r
-                if gm_likely(not writes or size == 0 or some):
-                    return done
-                iov_skip(&v, &n, r)
-                continue
+            r = stream_try(fd, v, n, size, kind, writes)
+            e = errno
+        if gm_likely(r >= 0):
+            return r
         if e == EAGAIN or e == EWOULDBLOCK:
-            if gm_fd_nonblock(fd):      # ST2
-                return stream_end(done, EAGAIN)
-            if kind >= GM_KIND_REOPEN and not writes and not tty_waits(fd, &deadline):
-                return 0
-            r = stream_wait(m, pd, mode, deadline, file)
-            if r == 0:
-                return 0
-            if r == NEVER_WAITS:
-                kind = pd_set_kind(pd, GM_KIND_FILE)
-        elif e == EINTR:
+            return failed(EAGAIN)
+        if e == EINTR:
             if PyErr_CheckSignals() < 0:
                 return -2
         elif (e == EOPNOTSUPP or e == ENOTSUP or e == ENOTSOCK) and kind != GM_KIND_POLL:
-            if kind == GM_KIND_REOPEN:
-                kind = pd_set_kind(pd, GM_KIND_POLL)
-            else:
-                kind = pd_set_kind(pd, gm_fd_kind_else(fd))
-                if kind == GM_KIND_UNKNOWN:
-                    return stream_end(done, EBADF)
+            kind = GM_KIND_POLL if kind == GM_KIND_REOPEN else gm_fd_kind_else(fd)
+            pd_set_kind(pd, kind)
+            if kind == GM_KIND_UNKNOWN:
+                return failed(EBADF)
         else:
-            return stream_end(done, e)
+            return failed(e)
+
+
+cdef inline Py_ssize_t failed(int e) noexcept nogil:
+    global errno
+    errno = e
+    return FAILED
+
+
+cdef Py_ssize_t stream_read(gm_m* m, gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, PyObject* file) except -2:
+    # How many bytes; FAILED, with errno. file: a FileIO (ST5), or NULL.
+    cdef int64_t deadline = NO_DEADLINE
+    cdef Py_ssize_t r
+    while True:
+        r = stream_attempt(pd, v, n, size, False)
+        if r != FAILED or errno != EAGAIN:
+            return r
+        r = stream_wait(m, pd, PD_READ, &deadline, file)
+        if r <= 0:
+            return r
+
+
+cdef Py_ssize_t stream_write(gm_m* m, gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bint some,
+                             PyObject* file) except -2:
+    # As stream_read. some: not all need be written (ST4).
+    cdef int64_t deadline = NO_DEADLINE
+    cdef Py_ssize_t done = 0
+    cdef Py_ssize_t r
+    while True:
+        r = stream_attempt(pd, v, n, size - done, True)
+        if r >= 0:
+            done += r
+            if gm_likely(done == size or some):
+                return done
+            iov_skip(&v, &n, r)
+            continue
+        if r == FAILED and errno == EAGAIN:
+            r = stream_wait(m, pd, PD_WRITE, &deadline, file)
+            if r > 0:
+                continue
+        return r if r < FAILED or done == 0 else done       # the next call will fail
 
 
 cdef inline Py_ssize_t stream_try(int fd, gm_iov* v, int n, Py_ssize_t size, int kind,
@@ -161,13 +175,6 @@ cdef inline Py_ssize_t stream_try(int fd, gm_iov* v, int n, Py_ssize_t size, int
         first.iov_len = min(v.iov_len, <size_t>TTY_BYTES)
         return gm_write_now(fd, &first, 1, kind)
     return gm_write_now(fd, v, n, kind)
-
-
-cdef inline Py_ssize_t stream_end(Py_ssize_t done, int e) noexcept nogil:
-    # What has been written counts; the next call will fail.
-    global errno
-    errno = e
-    return done if done > 0 else FAILED
 
 
 cdef void iov_skip(gm_iov** v, int* n, Py_ssize_t size) noexcept nogil:
@@ -194,13 +201,18 @@ cdef bint tty_waits(int fd, int64_t* deadline) noexcept:
     return ms != 0
 
 
-cdef int stream_wait(gm_m* m, gm_pd* pd, uint32_t mode, int64_t deadline, PyObject* file) except -1:
-    # Parks until it may be ready: 1. 0: the time is up. Or NEVER_WAITS.
+cdef int stream_wait(gm_m* m, gm_pd* pd, uint32_t mode, int64_t* deadline, PyObject* file) except -2:
+    # Parks until it may be ready: 1. 0: a terminal that gives nothing after a time. FAILED: ST2.
     cdef int r
+    cdef int kind = pd_kind(pd)
+    if gm_fd_nonblock(pd.fd):
+        return <int>failed(EAGAIN)
+    if gm_unlikely(kind >= GM_KIND_REOPEN) and mode == PD_READ and not tty_waits(pd.fd, deadline):
+        return 0
     if gm_unlikely(file != NULL):
         file_parks(file)
     try:
-        r = net_wait(m, m.curg, pd, mode, True, deadline)
+        r = net_wait(m, m.curg, pd, mode, True, deadline[0])
     finally:
         if gm_unlikely(file != NULL):
             file_goes_on(file)
@@ -209,8 +221,10 @@ cdef int stream_wait(gm_m* m, gm_pd* pd, uint32_t mode, int64_t deadline, PyObje
     if r == WAKE_TIMEOUT:
         return 0
     if r == NET_ERRNO + EPERM:
-        return NEVER_WAITS
-    return net_raise(m, r, pd.fd)
+        pd_set_kind(pd, GM_KIND_FILE)
+        return 1
+    net_raise(m, r, pd.fd)
+    return -2
 
 
 cdef inline int stream_turn(gm_m* m, Py_ssize_t size, bint writes) except -1:
@@ -224,30 +238,45 @@ cdef inline int stream_turn(gm_m* m, Py_ssize_t size, bint writes) except -1:
 
 
 cdef PyObject* stream_bytes(gm_m* m, gm_pd* pd, Py_ssize_t size, PyObject* file) except? NULL:
-    # A new bytes object; NULL without an exception: failed, with errno.
+    # A new bytes object; NULL without an exception: failed, with errno. What is short comes by the M's buffer;
+    # a long one is as large as what is there, so that nothing is copied, or held while parked.
+    cdef int64_t deadline = NO_DEADLINE
     cdef gm_iov v
-    cdef Py_ssize_t n
-    cdef PyObject* b
+    cdef Py_ssize_t n, room
+    cdef int e
+    cdef PyObject* b = NULL
     stream_turn(m, size, False)
-    if gm_likely(size <= SCRATCH_BYTES):
-        v.iov_base = scratch_of(m)
-        v.iov_len = size
-        n = stream_move(m, pd, &v, 1, size, False, False, file)
-        return bytes_new(m.scratch, n) if gm_likely(n >= 0) else NULL
-    b = bytes_new(NULL, size)
-    v.iov_base = bytes_data(b)
-    v.iov_len = size
-    try:
-        n = stream_move(m, pd, &v, 1, size, False, False, file)
-    except:
-        decref(b)
-        raise
-    if n < 0:
-        decref(b)
-        return NULL
-    if n != size:
-        _PyBytes_Resize(&b, n)
-    return b
+    while True:
+        room = size
+        if room > SHORT_BYTES:
+            room = min(room, max(gm_fd_there(pd.fd), SHORT_BYTES))
+        if room <= SHORT_BYTES:
+            v.iov_base = scratch_of(m)
+        else:
+            b = bytes_new(NULL, room)
+            v.iov_base = bytes_data(b)
+        v.iov_len = room
+        try:
+            n = stream_attempt(pd, &v, 1, room, False)
+        except:
+            xdecref(b)
+            raise
+        if gm_likely(n >= 0):
+            if b == NULL:
+                return bytes_new(m.scratch, n)
+            if n != room:
+                _PyBytes_Resize(&b, n)
+            return b
+        if b != NULL:
+            e = errno
+            decref(b)
+            b = NULL
+            failed(e)
+        if errno != EAGAIN:
+            return NULL
+        n = stream_wait(m, pd, PD_READ, &deadline, file)
+        if n <= 0:
+            return NULL if n < 0 else bytes_new(NULL, 0)
 
 
 # ---- os.read, os.write ---------------------------------------------------------------------
@@ -297,7 +326,7 @@ cdef PyObject* patched_write(PyObject* module, PyObject** args, Py_ssize_t nargs
         stream_turn(m, b.len, True)
         v.iov_base = b.buf
         v.iov_len = min(b.len, READ_MOST)
-        n = stream_move(m, pd, &v, 1, v.iov_len, True, False, NULL)
+        n = stream_write(m, pd, &v, 1, v.iov_len, False, NULL)
         if n < 0:
             raise_errno(errno)
     finally:
@@ -338,7 +367,8 @@ cdef PyObject* stream_vector(gm_m* m, PyCFunction original, PyObject* module, Py
             v[i].iov_len = b[i].len
             size += b[i].len
         stream_turn(m, size, writes)
-        n = stream_move(m, pd, v, <int>n, size, writes, False, NULL)
+        n = (stream_write(m, pd, v, <int>n, size, False, NULL) if writes else
+             stream_read(m, pd, v, <int>n, size, NULL))
         if n < 0:
             raise_errno(errno)
         return PyLong_FromSsize_t(n)
