@@ -39,6 +39,8 @@ func network(arguments []string) {
 		waits(numbers[0])
 	case arguments[0] == "burner" && len(numbers) == 2:
 		burner(numbers[0], time.Duration(numbers[1])*time.Millisecond)
+	case len(arguments) == 2 && len(numbers) == 1:
+		childrenCase(arguments[0], numbers[0])
 	default:
 		fail("usage: perf net serve KIND SIZE | waits N | burner SIZE MS")
 	}

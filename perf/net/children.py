@@ -158,7 +158,7 @@ KINDS = {"asyncio": Asyncio, "uvloop": Asyncio, "trio": Trio}
 
 def main():
     program, name, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    run = getattr(KINDS.get(name, Blocking)(name), program)
+    run = getattr(KINDS.get(name, Blocking)(name), program.removeprefix("pipe-"))
     run(min(n, LIMIT))
     start, cpu = perf_counter_ns(), process_time_ns()
     done = run(n)

@@ -24,6 +24,7 @@ from collections import Counter
 import gmpx
 
 import operations as more
+import tubes
 import wires
 from operations import Failure, check
 
@@ -74,6 +75,7 @@ class Episode:
         self.locked_by_cancelled = 0
         self.shared = more.Shared(self.rng)
         self.shared.wires = wires.Wires(self.rng)
+        self.shared.tubes = tubes.Tubes(self.rng)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -264,7 +266,8 @@ class Episode:
             return
         pid = os.fork()
         if pid:
-            check(os.waitpid(pid, 0)[1] == 0, "a forked child failed")
+            with gmpx.shield():  # it may park
+                check(os.waitpid(pid, 0)[1] == 0, "a forked child failed")
             return
         status = 1
         try:
@@ -315,6 +318,7 @@ class Episode:
         + [close, cancel_another, resize, fork]
         + more.OPERATIONS
         + wires.OPERATIONS
+        + tubes.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -328,7 +332,7 @@ class Episode:
 
     FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
-    FOREIGN += wires.FOREIGN
+    FOREIGN += wires.FOREIGN + tubes.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -391,6 +395,7 @@ class Episode:
             check(not mutex.locked(), "a Mutex is left locked")
         self.shared.settle()
         self.shared.wires.settle()
+        self.shared.tubes.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)
@@ -421,6 +426,7 @@ class Episode:
                 except (gmpx.WouldBlock, gmpx.ChannelClosed):
                     pass
             self.shared.wires.poke(rng)
+            self.shared.tubes.poke(rng)
             if rng.random() < 0.02:
                 time.sleep(0.007)  # the main thread stands still: others run what it has queued
             else:
