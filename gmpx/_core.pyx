@@ -71,6 +71,9 @@ include "rt/io/socket_table.pxi"      # birth and end; the table of methods
 include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/io/builtin.pxi"           # a function of ours behind a built-in one
 include "rt/io/ssl.pxi"               # TLS
+include "rt/io/standin.pxi"           # behind built-in functions
+include "rt/io/streams.pxi"           # os.read, os.write
+include "rt/io/fileio.pxi"            # FileIO
 include "rt/g/spawn.pxi"              # go, spawn
 include "rt/life/thread.pxi"          # M0, foreign threads, gomaxprocs
 include "rt/life/signals.pxi"         # Ctrl-C

@@ -126,4 +126,24 @@ NET_CASES = [
         (64,), (64,), (*WAITERS, "floor"),
         turns=2, quick_rivals=("gmpx", "threads", "floor"),
     ),
+    *(
+        net_case(
+            name, figure, (100, 1_000), (100,), WAITERS, absent=NO_FLOOR,
+            program="children-run", quick_rivals=("gmpx", "asyncio", "threads"),
+        )
+        for name, figure in (
+            ("children-run", "one of N children that end at once, 8 at once"),
+            ("children-cpu", "the CPU time of their parent for it"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, (1_024,), (256,), WAITERS, absent=NO_FLOOR,
+            quick_rivals=("gmpx", "asyncio", "threads"),
+        )
+        for name, figure in (
+            ("pipe-read", "one MiB of N out of a child through a pipe"),
+            ("pipe-write", "one MiB of N into a child through a pipe"),
+        )
+    ),
 ]

@@ -12,26 +12,28 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: pipes, subprocesses, locks
-and queues of ``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
+What is not patched yet: locks and queues of
+``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
 elsewhere.
 """
 
 from builtins import all as all_of
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import clock, polling, registry, signals, sockets, tls
+from gmpx.patch import children, clock, polling, registry, signals, sockets, streams, tls
 from gmpx.patch import dns as names
 
 __all__ = [
     "all",
     "dns",
     "is_patched",
+    "os",
     "report",
     "select",
     "signal",
     "socket",
     "ssl",
+    "subprocess",
     "time",
     "undo",
 ]
@@ -43,6 +45,8 @@ _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "time": clock.replacements,
     "dns": names.replacements,
     "signal": signals.replacements,
+    "os": streams.replacements,
+    "subprocess": children.replacements,
 }
 
 # What each stands on.
@@ -112,6 +116,16 @@ def signal() -> None:
     goes to the main goroutine, whichever goroutine it has interrupted.
     """
     registry.apply("signal", _GROUPS["signal"])
+
+
+def os() -> None:
+    """Patches ``os.read``, ``os.write`` and the files of ``io``: pipes, FIFOs, terminals, ``input``."""
+    registry.apply("os", _GROUPS["os"])
+
+
+def subprocess() -> None:
+    """Patches what waits for children: ``subprocess``, ``os.waitpid`` and its like, ``os.system``."""
+    registry.apply("subprocess", _GROUPS["subprocess"])
 
 
 def undo(*groups: str) -> None:

@@ -44,6 +44,8 @@ func network(arguments []string) {
 		names(numbers[0])
 	case arguments[0] == "burner" && len(numbers) == 2:
 		burner(numbers[0], time.Duration(numbers[1])*time.Millisecond)
+	case len(arguments) == 2 && len(numbers) == 1:
+		childrenCase(arguments[0], numbers[0])
 	default:
 		fail("usage: perf net serve KIND SIZE | waits N | names N | burner SIZE MS")
 	}

@@ -207,6 +207,15 @@ def burner(rival, size, least_ms):
     return {"burner-message": got["wall_ns"] / got["operations"]}
 
 
+def children(program, case, cpu_case=None):
+    def run(rival, n, least_ms):
+        out = finish(go(program, n) if plain(rival) == "Go" else python("children", program, rival, n), rival)
+        got = json.loads(out)
+        return {case: got["wall_ns"] / n} | ({cpu_case: got["cpu_ns"] / n} if cpu_case else {})
+
+    return run
+
+
 PROGRAMS = {
     "echo-64": loaded("echo", 64, "echo-64", cpu="echo-cpu", fair="echo-fair"),
     "echo-16k": loaded("echo", 1 << 14, "echo-16k"),
@@ -219,6 +228,9 @@ PROGRAMS = {
     "waits-second": waits,
     "names-lookup": names,
     "burner-message": burner,
+    "children-run": children("children", "children-run", "children-cpu"),
+    "pipe-read": children("pipe-read", "pipe-read"),
+    "pipe-write": children("pipe-write", "pipe-write"),
 }
 
 

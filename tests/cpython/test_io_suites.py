@@ -1,4 +1,4 @@
-"""CPython's own tests of sockets, select and what is built on them, patched: none fails that passes without.
+"""CPython's own tests of what is patched, and of what is built on it: none fails that passes without.
 
 patched.py runs each file in a process of its own. What fails under the patch is run again without it, and
 counts if it passes there. (A test that only fails at times is run once under the patch: it counts.) Then the same classes run in goroutines side by side, clients and servers at once.
@@ -45,7 +45,28 @@ MODULES = [
     "test_urllib2_localnet",
     "test_xmlrpc",
     *(["test_imaplib"] if ALL else []),  # a minute
+    "test_subprocess",
+    "test_asyncio.test_subprocess",
+    "test_popen",
+    "test_wait3",
+    "test_wait4",
+    "test_os",
+    "test_posix",
+    "test_pty",
+    "test_file",
+    "test_fileio",
 ]
+
+# Half a minute and more each.
+LONG = [
+    "test_io",
+    "test_multiprocessing_spawn",
+    # a package since 3.12
+    "test_multiprocessing_spawn.test_processes",
+    "test_multiprocessing_spawn.test_misc",
+]
+if ALL:
+    MODULES += LONG
 
 # What fails under the patch and passes without: {pattern of ids: why}. Nothing.
 FAILS: dict[str, str] = {}

@@ -26,6 +26,7 @@ import gmpx
 import askers
 import operations as more
 import tunnels
+import tubes
 import wires
 from operations import Failure, check
 
@@ -77,6 +78,7 @@ class Episode:
         self.shared = more.Shared(self.rng)
         self.shared.wires = wires.Wires(self.rng)
         self.shared.tunnels = tunnels.Tunnels(self.rng, self.shared.wires.patched)
+        self.shared.tubes = tubes.Tubes(self.rng)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -267,7 +269,8 @@ class Episode:
             return
         pid = os.fork()
         if pid:
-            check(os.waitpid(pid, 0)[1] == 0, "a forked child failed")
+            with gmpx.shield():  # it may park
+                check(os.waitpid(pid, 0)[1] == 0, "a forked child failed")
             return
         status = 1
         try:
@@ -321,6 +324,7 @@ class Episode:
         + wires.OPERATIONS
         + askers.OPERATIONS
         + tunnels.OPERATIONS
+        + tubes.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -335,6 +339,7 @@ class Episode:
     FOREIGN = [send, receive, receive, lock, spawn_and_join, sleep, join_another, wait_group, close]
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
     FOREIGN += wires.FOREIGN + tunnels.FOREIGN
+    FOREIGN += wires.FOREIGN + tubes.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -398,6 +403,7 @@ class Episode:
         self.shared.settle()
         self.shared.tunnels.settle()
         self.shared.wires.settle()
+        self.shared.tubes.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)
@@ -430,6 +436,7 @@ class Episode:
                     pass
             self.shared.wires.poke(rng)
             self.shared.tunnels.poke(rng)
+            self.shared.tubes.poke(rng)
             if rng.random() < 0.02:
                 time.sleep(0.007)  # the main thread stands still: others run what it has queued
             else:

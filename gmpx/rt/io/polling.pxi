@@ -12,7 +12,7 @@
 
 cdef extern from *:
     """
-    typedef PyObject *(*gm_fast)(PyObject *, PyObject *const *, Py_ssize_t);
+    #include "rt/io/standin.h"
     static int gm_builtin_flags(PyObject *f) {
         return PyCFunction_Check(f) ? ((PyCFunctionObject *)f)->m_ml->ml_flags : -1;
     }

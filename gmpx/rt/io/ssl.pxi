@@ -30,9 +30,6 @@ cdef extern from *:
     """
     /* The head of CPython's PySSLSocket, the same from 3.10 to 3.15 (probed in ssl_known). */
     typedef struct { PyObject_HEAD PyObject *socket; } gm_ssl;      /* a weak reference, or NULL */
-    static PyMethodDef *gm_method_def(PyObject *d) {
-        return Py_TYPE(d) == &PyMethodDescr_Type ? ((PyMethodDescrObject *)d)->d_method : NULL;
-    }
     static int gm_method_flags(PyObject *d) {
         PyMethodDef *def = gm_method_def(d);
         return def == NULL ? -1 : def->ml_flags;

@@ -366,6 +366,7 @@ def _after_fork_child():
     if started_nodes != NULL:
         nodes_again(m if m != NULL else getm())
     spares_forget()
+    files_forked()
     quit_forked()
     if m != NULL and m.p == NULL:
         gm_lock_acquire(&sched.lock)

@@ -1,0 +1,126 @@
+"""The group "os": os.read and os.write, and the files that io opens: pipes, FIFOs, terminals, sys.stdin."""
+
+import builtins
+import io
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from gmpx._core import (
+    _gate,
+    _original,
+    _swap_file,
+    _swap_next,
+    _swap_stream,
+    blocking,
+    wait_readable,
+    wait_writable,
+)
+from gmpx.patch.registry import Builtin, Function, Replacement
+
+_input = _original(builtins.input)
+
+#: What takes the object's lock, in which a goroutine may have parked.
+_BUFFERED: dict[type, tuple[str, ...]] = {
+    io.BufferedReader: ("read", "read1", "peek", "readinto", "readinto1", "readline", "close"),
+    io.BufferedWriter: ("write", "flush", "close"),
+}
+
+
+def replacements() -> Iterator[Replacement]:
+    if not hasattr(os, "readv"):
+        return  # Windows: nothing there tells when a pipe is ready
+    for name in ("read", "write", "readv", "writev"):
+        yield Builtin(partial(_swap_stream, name), f"os.{name}")
+    for name in ("close", "closerange", "dup2"):
+        yield _gated(getattr(os, name), name, f"os.{name}")
+    yield from _files()
+    if hasattr(os, "sendfile"):
+        yield Function(os.sendfile, sendfile, "os.sendfile")
+    if hasattr(os, "splice"):
+        yield Function(os.splice, splice, "os.splice")
+    yield Function(builtins.input, input, "input")
+
+
+def _files() -> Iterator[Replacement]:
+    for name in ("read", "readinto", "readall", "write"):
+        yield Builtin(partial(_swap_file, name), f"io.FileIO.{name}")
+    yield _gated(io.FileIO.close, "FileIO.close", "io.FileIO.close")
+    for cls, names in _BUFFERED.items():
+        for name in names:
+            yield _gated(getattr(cls, name), "buffer", f"io.{cls.__name__}.{name}")
+    yield Builtin(_swap_next, "io.BufferedReader.__next__")
+
+
+def _gated(f: Any, kind: str, title: str) -> Builtin:
+    return Builtin(lambda on: _gate(f, kind if on else None), title)
+
+
+def _blocks(fd: Any) -> bool:
+    """Whether a call on the descriptor would wait. What is none is the original's to say."""
+    try:
+        return isinstance(fd, int) and os.get_blocking(fd)
+    except (OSError, OverflowError):
+        return False
+
+
+if hasattr(os, "sendfile"):
+    _sendfile = _original(os.sendfile)
+
+    def sendfile(out_fd: Any, *args: Any, **kwargs: Any) -> int:
+        """No flag makes it non-blocking."""
+        if _blocks(out_fd):
+            return blocking(_sendfile, out_fd, *args, **kwargs)  # type: ignore[no-any-return]
+        return _sendfile(out_fd, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+if hasattr(os, "splice"):
+    _splice = _original(os.splice)
+
+    def splice(
+        src: Any,
+        dst: Any,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+        flags: int = 0,
+    ) -> int:
+        """One of the two is a pipe; each try is without waiting, unless the caller wants none."""
+        if not flags & os.SPLICE_F_NONBLOCK and _blocks(src) and _blocks(dst):
+            while True:
+                try:
+                    return _splice(  # type: ignore[no-any-return]
+                        src, dst, count, offset_src, offset_dst, flags | os.SPLICE_F_NONBLOCK
+                    )
+                except BlockingIOError:
+                    wait_readable(src)
+                    wait_writable(dst)
+        return _splice(src, dst, count, offset_src, offset_dst, flags)  # type: ignore[no-any-return]
+
+
+def _at_terminal() -> bool:
+    """Whether input() asks the terminal itself, as CPython decides it."""
+    try:
+        return (
+            sys.stdin.fileno() == 0
+            and sys.stdout.fileno() == 1
+            and os.isatty(0)
+            and os.isatty(1)
+        )
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def input(prompt: object = "", /) -> str:
+    """At a terminal a line that has been typed is fetched at once; the rest is sys.stdin.readline's."""
+    if not _at_terminal():
+        return _input(prompt)  # type: ignore[no-any-return]
+    if "readline" in sys.modules:
+        return blocking(_input, prompt)  # type: ignore[no-any-return]
+    sys.stdout.flush()
+    sys.stderr.write(str(prompt))  # where CPython writes it, too
+    sys.stderr.flush()
+    wait_readable(0)
+    return _input()  # type: ignore[no-any-return]

@@ -1,0 +1,99 @@
+# Stand-ins behind built-in functions and methods: what they do is said in Python (gmpx/patch/*.py), or is a
+# gate, something that comes before the original.
+#
+# Invariants
+#   SI1  A stand-in does what it stands for where the calling thread runs no goroutine that could park, or
+#        another interpreter's code.
+#   SI2  A slot is its function's for ever, so that a call that is under way finds it.
+
+cdef extern from "rt/io/standin.h":
+    ctypedef struct gm_standin:
+        PyMethodDef* def_ "def"
+        PyMethodDef plain
+        PyObject* ours
+        int gate
+        int is_method
+    gm_standin gm_standins[64]
+    enum: GM_STANDINS
+    PyCFunction gm_standin_function(int, int) noexcept
+    PyMethodDef* gm_method_def(PyObject*) noexcept
+    int METH_METHOD
+
+cdef extern from *:
+    PyObject* PyCFunction_New(PyMethodDef*, PyObject*) except NULL
+    PyObject* PyCFunction_GetSelf(PyObject*) noexcept
+    PyTypeObject* gm_descr_type "PyDescr_TYPE"(PyObject*) noexcept
+
+cdef enum:                              # gm_standin.gate
+    GATE_NONE = 0
+    GATE_CLOSE = 1                      # os.close(fd)
+    GATE_CLOSERANGE = 2
+    GATE_DUP2 = 3
+    GATE_FILE_CLOSE = 4                 # FileIO.close()
+    GATE_BUFFER = 5                     # a method of a BufferedReader or BufferedWriter
+
+
+cdef int standin_asks "gm_standin_asks"(gm_standin* s, PyObject* self, PyObject** args,
+                                        Py_ssize_t n) except -1:
+    if s.gate != GATE_NONE:
+        gate_pass(s, self, args, n)
+        return 0
+    return s.ours != NULL and polling_m() != NULL
+
+
+cdef PyObject* standin_call "gm_standin_call"(gm_standin* s, PyObject* self, PyObject** args,
+                                              Py_ssize_t nargs, PyObject* kwnames) except NULL:
+    cdef object ours = <object>s.ours   # it may be taken away meanwhile
+    if s.is_method:
+        return call_method(<PyObject*>ours, self, args, nargs, kwnames)
+    return vectorcall(<PyObject*>ours, args, nargs, kwnames)
+
+
+cdef gm_standin* standin_of(object f) except NULL:
+    cdef PyMethodDef* d = gm_method_def(<PyObject*>f)
+    cdef gm_standin* s
+    cdef int i
+    if d == NULL:
+        raise TypeError(f"no built-in function or method: {f!r}")
+    for i in range(GM_STANDINS):
+        s = &gm_standins[i]
+        if s.def_ == d:
+            return s
+        if s.def_ == NULL:
+            if gm_standin_function(i, d.ml_flags) == NULL:
+                raise RuntimeError(f"gmpx does not know how this interpreter calls {f!r}")
+            s.plain = d[0]
+            s.is_method = not isinstance(f, type(len))
+            s.def_ = d
+            return s
+    raise RuntimeError("gmpx has no stand-ins left")
+
+
+cdef int standin_set(object f, object ours, int gate) except -1:
+    cdef gm_standin* s = standin_of(f)
+    cdef PyObject* old = s.ours
+    cdef bint on = ours is not None or gate != GATE_NONE
+    s.ours = own(ours) if ours is not None else NULL
+    s.gate = gate
+    s.def_.ml_meth = gm_standin_function(<int>(s - gm_standins), s.plain.ml_flags) if on else s.plain.ml_meth
+    xdecref(old)
+    return 0
+
+
+def _stand_in(f, ours):
+    """_stand_in(f, ours)
+--
+
+    Lets goroutines call ours instead of f, a built-in function or method; None: f again."""
+    standin_set(f, ours, GATE_NONE)
+
+
+def _original(f):
+    """_original(f)
+--
+
+    What calls the original of a built-in function or method, patched or not."""
+    cdef gm_standin* s = standin_of(f)
+    if s.is_method:
+        return take_ref(PyDescr_NewMethod(gm_descr_type(<PyObject*>f), &s.plain))
+    return take_ref(PyCFunction_New(&s.plain, PyCFunction_GetSelf(<PyObject*>f)))
