@@ -49,8 +49,6 @@ cdef extern from *:
     int ENOTSUP
 
 cdef enum:
-    PD_KIND_SHIFT = 8                   # gm_pd.flags: GM_KIND_*
-    PD_KIND = 1792
     FAILED = -1                         # with an errno; an exception is -2
     READ_MOST = 2147479552              # what Linux moves at once
     TTY_BYTES = 256                     # a terminal that polls writable has room for some
