@@ -17,16 +17,19 @@ True
 from gmpx._core import Readiness, notify_closing, readable, wait_readable, wait_writable, writable
 from gmpx.io import names as _names
 from gmpx.io.dialing import open_connection
+from gmpx.io.files import File, open
 from gmpx.io.serving import listen, serve
 from gmpx.io.signalling import Signals, signals
 from gmpx.io.sockets import Socket
 
 __all__ = [
+    "File",
     "Readiness",
     "Signals",
     "Socket",
     "listen",
     "notify_closing",
+    "open",
     "open_connection",
     "readable",
     "serve",

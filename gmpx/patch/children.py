@@ -22,6 +22,8 @@ except (ImportError, AttributeError):
     SemLock = None
 
 POSIX = hasattr(os, "fork")
+# Where somebody has put something else into os, that calls these.
+_posix: Any = import_module(os.name)
 NAP_MOST_S = 0.02  # between looks at what tells nobody when it changes
 
 
@@ -34,12 +36,12 @@ def replacements() -> Iterator[Replacement]:
             ("wait4", wait4),
             ("waitid", waitid),
         ):
-            if hasattr(os, name):
-                yield Function(getattr(os, name), new, f"os.{name}")
+            if hasattr(_posix, name):
+                yield Function(getattr(_posix, name), new, f"os.{name}")
         yield Attribute(
             subprocess.Popen, "_execute_child", execute_child, "subprocess.Popen._execute_child"
         )
-    yield Function(os.system, system, "os.system")
+    yield Function(_posix.system, system, "os.system")
     yield Attribute(
         subprocess.Popen,
         "_wait",
@@ -140,7 +142,7 @@ def _wait_any(pid: int, options: int, attempt: Callable[[], Any]) -> Any:
 
 # ---- os ------------------------------------------------------------------------------------
 
-_system = _original(os.system)
+_system = _original(_posix.system)
 
 if POSIX:
     _WUNTRACED = os.WUNTRACED
@@ -149,10 +151,10 @@ if POSIX:
     _P_PGID = getattr(os, "P_PGID", 2)
     _P_ALL = getattr(os, "P_ALL", 0)
     _WEXITED = getattr(os, "WEXITED", 4)
-    _waitpid = _original(os.waitpid)
-    _wait3 = _original(os.wait3)
-    _wait4 = _original(os.wait4)
-    _waitid: Any = _original(os.waitid) if hasattr(os, "waitid") else None
+    _waitpid = _original(_posix.waitpid)
+    _wait3 = _original(_posix.wait3)
+    _wait4 = _original(_posix.wait4)
+    _waitid: Any = _original(_posix.waitid) if hasattr(_posix, "waitid") else None
     os.register_at_fork(after_in_child=_watches.clear)
 
 

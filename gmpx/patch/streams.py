@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from gmpx._core import (
@@ -20,6 +21,8 @@ from gmpx._core import (
 )
 from gmpx.patch.registry import Builtin, Function, Replacement
 
+# Where somebody has put something else into os, that calls these.
+_posix: Any = import_module(os.name)
 _input = _original(builtins.input)
 
 #: What takes the object's lock, in which a goroutine may have parked.
@@ -30,17 +33,17 @@ _BUFFERED: dict[type, tuple[str, ...]] = {
 
 
 def replacements() -> Iterator[Replacement]:
-    if not hasattr(os, "readv"):
+    if not hasattr(_posix, "readv"):
         return  # Windows: nothing there tells when a pipe is ready
     for name in ("read", "write", "readv", "writev"):
         yield Builtin(partial(_swap_stream, name), f"os.{name}")
     for name in ("close", "closerange", "dup2"):
-        yield _gated(getattr(os, name), name, f"os.{name}")
+        yield _gated(getattr(_posix, name), name, f"os.{name}")
     yield from _files()
-    if hasattr(os, "sendfile"):
-        yield Function(os.sendfile, sendfile, "os.sendfile")
-    if hasattr(os, "splice"):
-        yield Function(os.splice, splice, "os.splice")
+    if hasattr(_posix, "sendfile"):
+        yield Function(_posix.sendfile, sendfile, "os.sendfile")
+    if hasattr(_posix, "splice"):
+        yield Function(_posix.splice, splice, "os.splice")
     yield Function(builtins.input, input, "input")
 
 
@@ -66,8 +69,8 @@ def _blocks(fd: Any) -> bool:
         return False
 
 
-if hasattr(os, "sendfile"):
-    _sendfile = _original(os.sendfile)
+if hasattr(_posix, "sendfile"):
+    _sendfile = _original(_posix.sendfile)
 
     def sendfile(out_fd: Any, *args: Any, **kwargs: Any) -> int:
         """No flag makes it non-blocking."""
@@ -76,8 +79,8 @@ if hasattr(os, "sendfile"):
         return _sendfile(out_fd, *args, **kwargs)  # type: ignore[no-any-return]
 
 
-if hasattr(os, "splice"):
-    _splice = _original(os.splice)
+if hasattr(_posix, "splice"):
+    _splice = _original(_posix.splice)
 
     def splice(
         src: Any,

@@ -201,11 +201,16 @@ def event_class():
 
 def adapt(module, clients):
     """For side_by_side. test_socket starts its clients by _thread, and they meet at events."""
+    from test import support
     from test.support import threading_helper
 
     # they wait until the process has no more threads than before: here they are the others'
     threading_helper.wait_threads_exit = lambda timeout=None: contextlib.nullcontext()
     threading_helper.threading_cleanup = lambda *before: None
+    # and take the process's children
+    support.reap_children = module.reap_children = lambda: None
+    if module.__name__ == "test.test_subprocess":
+        module.BaseTestCase.setUp = module.BaseTestCase.tearDown = lambda self: None
     if hasattr(module, "os_helper"):
         module.os_helper = OwnNames(module.os_helper)
     if hasattr(module, "ThreadableTest"):

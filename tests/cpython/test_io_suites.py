@@ -129,6 +129,28 @@ ALONE = {
         "*.CGIHTTPServer*": PROCESS + "os.environ and the directory",
         "*.SimpleHTTPServerTestCase.*": PROCESS + "the directory",
     },
+    "test_subprocess": {
+        "*interrupt*": PROCESS + "mocks of Popen",
+        "*vfork*": PROCESS + "mocks of subprocess",
+        "*errpipe*": PROCESS + "mocks of subprocess",
+        "*_eintr": PROCESS + "signals",
+        "*.POSIXProcessTestCase.test_kill*": PROCESS + "signals",
+        "*.POSIXProcessTestCase.test_send_signal*": PROCESS + "signals",
+        "*.POSIXProcessTestCase.test_terminate*": PROCESS + "signals",
+        "*_gc_module_failure": PROCESS + "the collector",
+        "*_fork_failure": PROCESS + "limits",
+        "*leak*": PROCESS + "uses up all descriptors",
+        "*zombie*": PROCESS + "the list of children that were left",
+        "*close_fd*": PROCESS + "the standard descriptors",
+        "*swap*fds*": PROCESS + "the standard descriptors",
+        "*remapping*": PROCESS + "the standard descriptors",
+        "*bufsize_equal_one*": "closes a descriptor that is another's by then",
+        "*double_close*": "closes a descriptor that is another's by then",
+        "*_cwd*": PROCESS + "the directory",
+    },
+    "test_popen": {},
+    "test_wait4": {},
+    "test_pty": {},
 }
 
 # Which modules each goroutine needs a copy of, because their globals say which server is meant.

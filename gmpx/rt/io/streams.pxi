@@ -390,8 +390,8 @@ def _swap_stream(name, on):
 --
 
     The function behind os.read, os.write, os.readv or os.writev: ours, or the original."""
-    import os
-    f = getattr(os, name)
+    import posix
+    f = getattr(posix, name)
     if name == "read":
         swap_builtin(f, on, <PyCFunction><void*>patched_read, &plain_read, METH_FASTCALL)
     elif name == "write":
