@@ -69,9 +69,8 @@ include "rt/io/connect.pxi"           # accept, connect
 include "rt/io/twin.pxi"              # the other methods of sockets
 include "rt/io/socket_table.pxi"      # birth and end; the table of methods
 include "rt/io/polling.pxi"           # time.sleep, select
-include "rt/io/builtin.pxi"           # a function of ours behind a built-in one
+include "rt/io/standin.pxi"           # ours behind a built-in function
 include "rt/io/ssl.pxi"               # TLS
-include "rt/io/standin.pxi"           # behind built-in functions
 include "rt/io/streams.pxi"           # os.read, os.write
 include "rt/io/fileio.pxi"            # FileIO
 include "rt/g/spawn.pxi"              # go, spawn

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from gmpx._core import Event, _original, _parks, blocking, shield, sleep, wait_readable
-from gmpx.patch.registry import Attribute, Function, Replacement
+from gmpx._core import Event, _Builtin, _parks, blocking, shield, sleep, wait_readable
+from gmpx.patch.registry import Attribute, Builtin, Replacement
 
 try:
     SemLock: Any = import_module("_multiprocessing").SemLock
@@ -28,29 +28,18 @@ NAP_MOST_S = 0.02  # between looks at what tells nobody when it changes
 
 
 def replacements() -> Iterator[Replacement]:
+    for name, swap in _functions.items():
+        yield Builtin(swap, name)
     if POSIX:
-        for name, new in (
-            ("waitpid", waitpid),
-            ("wait", wait),
-            ("wait3", wait3),
-            ("wait4", wait4),
-            ("waitid", waitid),
-        ):
-            if hasattr(_posix, name):
-                yield Function(getattr(_posix, name), new, f"os.{name}")
         yield Attribute(
             subprocess.Popen, "_execute_child", execute_child, "subprocess.Popen._execute_child"
         )
-    yield Function(_posix.system, system, "os.system")
     yield Attribute(
         subprocess.Popen,
         "_wait",
         popen_wait if POSIX else popen_wait_elsewhere,
         "subprocess.Popen.wait",
     )
-    if SemLock is not None:
-        yield Function(SemLock.acquire, acquire, "multiprocessing.Lock.acquire")
-        yield Function(SemLock.__enter__, acquire, "multiprocessing.Lock.__enter__")
 
 
 # ---- when a child has changed --------------------------------------------------------------
@@ -66,7 +55,7 @@ class Watch:
     def run(self) -> None:
         kind, number, options = self.key
         try:
-            _waitid(kind, number, options | os.WNOWAIT)
+            plain("os.waitid")(kind, number, options | os.WNOWAIT)
         except OSError:
             pass  # there is none: those who ask get to know
         finally:
@@ -80,7 +69,7 @@ _watches: dict[tuple[int, int, int], Watch] = {}
 
 def _watch(kind: int, number: int, options: int, timeout: float | None = None) -> None:
     """Parks until there may be something to wait for."""
-    if not hasattr(os, "waitid"):
+    if not hasattr(_posix, "waitid"):
         return sleep(NAP_MOST_S if timeout is None else min(NAP_MOST_S, timeout))
     key = (kind, number, options & (os.WEXITED | os.WSTOPPED | os.WCONTINUED))
     watch = _watches.get(key)
@@ -142,8 +131,6 @@ def _wait_any(pid: int, options: int, attempt: Callable[[], Any]) -> Any:
 
 # ---- os ------------------------------------------------------------------------------------
 
-_system = _original(_posix.system)
-
 if POSIX:
     _WUNTRACED = os.WUNTRACED
     _WCONTINUED = os.WCONTINUED
@@ -151,10 +138,6 @@ if POSIX:
     _P_PGID = getattr(os, "P_PGID", 2)
     _P_ALL = getattr(os, "P_ALL", 0)
     _WEXITED = getattr(os, "WEXITED", 4)
-    _waitpid = _original(_posix.waitpid)
-    _wait3 = _original(_posix.wait3)
-    _wait4 = _original(_posix.wait4)
-    _waitid: Any = _original(_posix.waitid) if hasattr(_posix, "waitid") else None
     os.register_at_fork(after_in_child=_watches.clear)
 
 
@@ -165,11 +148,11 @@ def _waits(*args: Any) -> bool:
 
 def waitpid(*args: Any) -> Any:
     if len(args) != 2 or not _waits(*args):
-        return _waitpid(*args)
+        return plain("os.waitpid")(*args)
     pid, options = args
 
     def attempt() -> Any:
-        result = _waitpid(pid, options | os.WNOHANG)
+        result = plain("os.waitpid")(pid, options | os.WNOHANG)
         return result if result[0] else None
 
     return _wait_any(pid, options, attempt)
@@ -182,10 +165,10 @@ def wait() -> Any:
 def wait3(*args: Any, **kwargs: Any) -> Any:
     options: Any = args[0] if len(args) == 1 else kwargs.get("options")
     if len(args) + len(kwargs) != 1 or not _waits(options):
-        return _wait3(*args, **kwargs)
+        return plain("os.wait3")(*args, **kwargs)
 
     def attempt() -> Any:
-        result = _wait3(options | os.WNOHANG)
+        result = plain("os.wait3")(options | os.WNOHANG)
         return result if result[0] else None
 
     return _wait_any(-1, options, attempt)
@@ -194,13 +177,13 @@ def wait3(*args: Any, **kwargs: Any) -> Any:
 def wait4(*args: Any, **kwargs: Any) -> Any:
     given = dict(zip(("pid", "options"), args), **kwargs)
     if len(given) != 2 or len(args) + len(kwargs) != 2 or not {"pid", "options"} == set(given):
-        return _wait4(*args, **kwargs)
+        return plain("os.wait4")(*args, **kwargs)
     pid, options = given["pid"], given["options"]
     if not _waits(pid, options):
-        return _wait4(*args, **kwargs)
+        return plain("os.wait4")(*args, **kwargs)
 
     def attempt() -> Any:
-        result = _wait4(pid, options | os.WNOHANG)
+        result = plain("os.wait4")(pid, options | os.WNOHANG)
         return result if result[0] else None
 
     return _wait_any(pid, options, attempt)
@@ -208,18 +191,18 @@ def wait4(*args: Any, **kwargs: Any) -> Any:
 
 def waitid(*args: Any) -> Any:
     if len(args) != 3 or not _waits(*args):
-        return _waitid(*args)
+        return plain("os.waitid")(*args)
     kind, number, options = args
 
     def attempt() -> Any:
-        return _waitid(kind, number, options | os.WNOHANG)
+        return plain("os.waitid")(kind, number, options | os.WNOHANG)
 
     ends_alone = not options & (os.WSTOPPED | os.WCONTINUED)
     if kind == _P_PID and number > 0 and ends_alone:
         return _wait_for(number, attempt)
     if kind == getattr(os, "P_PIDFD", 3):
         if not os.get_blocking(number):
-            return _waitid(*args)
+            return plain("os.waitid")(*args)
         if ends_alone:
             while (result := attempt()) is None:
                 wait_readable(number)
@@ -230,7 +213,7 @@ def waitid(*args: Any) -> Any:
 
 
 def system(*args: Any, **kwargs: Any) -> Any:
-    return blocking(_system, *args, **kwargs)
+    return blocking(plain("os.system"), *args, **kwargs)
 
 
 # ---- subprocess ----------------------------------------------------------------------------
@@ -296,13 +279,10 @@ def popen_wait_elsewhere(self: Any, timeout: float | None) -> int | None:
 
 # ---- multiprocessing -----------------------------------------------------------------------
 
-if SemLock is not None:
-    _acquire = _original(SemLock.acquire)
-
-
 def acquire(self: Any, block: bool = True, timeout: float | None = None) -> bool:
     """A lock that processes share tells nobody when it is free, so it is looked at, ever less often."""
-    if _acquire(self, False):
+    attempt = plain("multiprocessing.Lock.acquire")
+    if attempt(self, False):
         return True
     if not block:
         return False
@@ -313,6 +293,20 @@ def acquire(self: Any, block: bool = True, timeout: float | None = None) -> bool
         if left <= 0:
             return False
         sleep(min(nap, left))
-        if _acquire(self, False):
+        if attempt(self, False):
             return True
         nap = min(nap * 2, NAP_MOST_S)
+
+
+_functions = {
+    f"os.{ours.__name__}": _Builtin(getattr(_posix, ours.__name__), ours)
+    for ours in (waitpid, wait, wait3, wait4, waitid, system)
+    if hasattr(_posix, ours.__name__)
+}
+if SemLock is not None:
+    for name in ("acquire", "__enter__"):
+        _functions[f"multiprocessing.Lock.{name}"] = _Builtin(getattr(SemLock, name), acquire)
+
+
+def plain(name: str) -> Any:
+    return _functions[name].plain

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gmpx._core import _stand_in
-
 _MISSING = object()
 
 
@@ -68,28 +66,7 @@ class Builtin:
         self.swap(False)
 
 
-@dataclass(eq=False)
-class Function:
-    """A replacement, in goroutines, of a built-in function or a method of a built-in type.
-
-    Attributes:
-        builtin: what everybody has imported.
-        new: what a goroutine calls instead; elsewhere it is the original.
-        title: how reports call it.
-    """
-
-    builtin: Callable[..., Any]
-    new: Callable[..., Any]
-    title: str
-
-    def apply(self) -> None:
-        _stand_in(self.builtin, self.new)
-
-    def undo(self) -> None:
-        _stand_in(self.builtin, None)
-
-
-Replacement = Attribute | Builtin | Function
+Replacement = Attribute | Builtin
 
 _lock = threading.Lock()
 _applied: dict[str, list[Replacement]] = {}

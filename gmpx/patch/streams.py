@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from gmpx._core import (
+    _Builtin,
     _gate,
-    _original,
     _swap_file,
     _swap_next,
     _swap_stream,
@@ -19,11 +19,10 @@ from gmpx._core import (
     wait_readable,
     wait_writable,
 )
-from gmpx.patch.registry import Builtin, Function, Replacement
+from gmpx.patch.registry import Builtin, Replacement
 
 # Where somebody has put something else into os, that calls these.
 _posix: Any = import_module(os.name)
-_input = _original(builtins.input)
 
 #: What takes the object's lock, in which a goroutine may have parked.
 _BUFFERED: dict[type, tuple[str, ...]] = {
@@ -40,11 +39,8 @@ def replacements() -> Iterator[Replacement]:
     for name in ("close", "closerange", "dup2"):
         yield _gated(getattr(_posix, name), name, f"os.{name}")
     yield from _files()
-    if hasattr(_posix, "sendfile"):
-        yield Function(_posix.sendfile, sendfile, "os.sendfile")
-    if hasattr(_posix, "splice"):
-        yield Function(_posix.splice, splice, "os.splice")
-    yield Function(builtins.input, input, "input")
+    for name, swap in _functions.items():
+        yield Builtin(swap, name)
 
 
 def _files() -> Iterator[Replacement]:
@@ -69,38 +65,34 @@ def _blocks(fd: Any) -> bool:
         return False
 
 
-if hasattr(_posix, "sendfile"):
-    _sendfile = _original(_posix.sendfile)
-
-    def sendfile(out_fd: Any, *args: Any, **kwargs: Any) -> int:
-        """No flag makes it non-blocking."""
-        if _blocks(out_fd):
-            return blocking(_sendfile, out_fd, *args, **kwargs)  # type: ignore[no-any-return]
-        return _sendfile(out_fd, *args, **kwargs)  # type: ignore[no-any-return]
+def sendfile(out_fd: Any, *args: Any, **kwargs: Any) -> int:
+    """No flag makes it non-blocking."""
+    plain = _functions["os.sendfile"].plain
+    if _blocks(out_fd):
+        return blocking(plain, out_fd, *args, **kwargs)  # type: ignore[no-any-return]
+    return plain(out_fd, *args, **kwargs)  # type: ignore[no-any-return]
 
 
-if hasattr(_posix, "splice"):
-    _splice = _original(_posix.splice)
-
-    def splice(
-        src: Any,
-        dst: Any,
-        count: int,
-        offset_src: int | None = None,
-        offset_dst: int | None = None,
-        flags: int = 0,
-    ) -> int:
-        """One of the two is a pipe; each try is without waiting, unless the caller wants none."""
-        if not flags & os.SPLICE_F_NONBLOCK and _blocks(src) and _blocks(dst):
-            while True:
-                try:
-                    return _splice(  # type: ignore[no-any-return]
-                        src, dst, count, offset_src, offset_dst, flags | os.SPLICE_F_NONBLOCK
-                    )
-                except BlockingIOError:
-                    wait_readable(src)
-                    wait_writable(dst)
-        return _splice(src, dst, count, offset_src, offset_dst, flags)  # type: ignore[no-any-return]
+def splice(
+    src: Any,
+    dst: Any,
+    count: int,
+    offset_src: int | None = None,
+    offset_dst: int | None = None,
+    flags: int = 0,
+) -> int:
+    """One of the two is a pipe; each try is without waiting, unless the caller wants none."""
+    plain = _functions["os.splice"].plain
+    if not flags & os.SPLICE_F_NONBLOCK and _blocks(src) and _blocks(dst):
+        while True:
+            try:
+                return plain(  # type: ignore[no-any-return]
+                    src, dst, count, offset_src, offset_dst, flags | os.SPLICE_F_NONBLOCK
+                )
+            except BlockingIOError:
+                wait_readable(src)
+                wait_writable(dst)
+    return plain(src, dst, count, offset_src, offset_dst, flags)  # type: ignore[no-any-return]
 
 
 def _at_terminal() -> bool:
@@ -119,11 +111,18 @@ def _at_terminal() -> bool:
 def input(prompt: object = "", /) -> str:
     """At a terminal a line that has been typed is fetched at once; the rest is sys.stdin.readline's."""
     if not _at_terminal():
-        return _input(prompt)  # type: ignore[no-any-return]
+        return _functions["input"].plain(prompt)  # type: ignore[no-any-return]
     if "readline" in sys.modules:
-        return blocking(_input, prompt)  # type: ignore[no-any-return]
+        return blocking(_functions["input"].plain, prompt)  # type: ignore[no-any-return]
     sys.stdout.flush()
     sys.stderr.write(str(prompt))  # where CPython writes it, too
     sys.stderr.flush()
     wait_readable(0)
-    return _input()  # type: ignore[no-any-return]
+    return _functions["input"].plain()  # type: ignore[no-any-return]
+
+
+_functions = {"input": _Builtin(builtins.input, input)} | {
+    f"os.{ours.__name__}": _Builtin(getattr(_posix, ours.__name__), ours)
+    for ours in (sendfile, splice)
+    if hasattr(_posix, ours.__name__)
+}

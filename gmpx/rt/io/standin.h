@@ -10,10 +10,11 @@
 #define GM_STANDINS 64
 
 typedef struct {
-    PyMethodDef *def;           /* what is changed; NULL: free */
+    PyMethodDef *def;           /* what is changed; NULL: a free place */
     PyMethodDef plain;          /* as it was */
     PyObject *ours;             /* what goroutines call instead; NULL: nothing */
     int gate;                   /* GM_GATE_*: what comes before the original */
+    int always;                 /* ours is for foreign threads, too */
     int is_method;
 } gm_standin;
 
@@ -24,6 +25,7 @@ static int gm_standin_asks(gm_standin *, PyObject *, PyObject **, Py_ssize_t);
 static PyObject *gm_standin_call(gm_standin *, PyObject *, PyObject **, Py_ssize_t, PyObject *);
 
 typedef PyObject *(*gm_fast)(PyObject *, PyObject *const *, Py_ssize_t);
+typedef PyObject *(*gm_var_kw)(PyObject *, PyObject *, PyObject *);
 typedef PyObject *(*gm_fast_kw)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
 typedef PyObject *(*gm_fast_method)(PyObject *, PyTypeObject *, PyObject *const *, Py_ssize_t, PyObject *);
 
@@ -33,6 +35,17 @@ static PyObject *gm_standin_one(gm_standin *s, PyObject *self, PyObject *a) {
     int r = gm_standin_asks(s, self, &a, a != NULL);
     if (r < 0) return NULL;
     return r ? gm_standin_call(s, self, &a, a != NULL, NULL) : s->plain.ml_meth(self, a);
+}
+/* VARARGS, with keywords or without: no methods have it here, and no gates. */
+static PyObject *gm_standin_var(gm_standin *s, PyObject *self, PyObject *a) {
+    int r = gm_standin_asks(s, self, NULL, 0);
+    if (r < 0) return NULL;
+    return r ? PyObject_Call(s->ours, a, NULL) : s->plain.ml_meth(self, a);
+}
+static PyObject *gm_standin_var_kw(gm_standin *s, PyObject *self, PyObject *a, PyObject *kw) {
+    int r = gm_standin_asks(s, self, NULL, 0);
+    if (r < 0) return NULL;
+    return r ? PyObject_Call(s->ours, a, kw) : GM_PLAIN(s, gm_var_kw)(self, a, kw);
 }
 static PyObject *gm_standin_fast(gm_standin *s, PyObject *self, PyObject **a, Py_ssize_t n) {
     int r = gm_standin_asks(s, self, a, n);
@@ -56,6 +69,10 @@ static PyObject *gm_standin_method(
 #define GM_STANDIN(i) \
     static PyObject *gm_si_one_##i(PyObject *self, PyObject *a) { \
         return gm_standin_one(&gm_standins[i], self, a); } \
+    static PyObject *gm_si_var_##i(PyObject *self, PyObject *a) { \
+        return gm_standin_var(&gm_standins[i], self, a); } \
+    static PyObject *gm_si_var_kw_##i(PyObject *self, PyObject *a, PyObject *kw) { \
+        return gm_standin_var_kw(&gm_standins[i], self, a, kw); } \
     static PyObject *gm_si_fast_##i(PyObject *self, PyObject **a, Py_ssize_t n) { \
         return gm_standin_fast(&gm_standins[i], self, a, n); } \
     static PyObject *gm_si_fast_kw_##i(PyObject *self, PyObject **a, Py_ssize_t n, PyObject *kw) { \
@@ -72,6 +89,8 @@ static PyObject *gm_standin_method(
 GM_ALL_STANDINS(GM_STANDIN)
 
 #define GM_STANDIN_ONE(i) gm_si_one_##i,
+#define GM_STANDIN_VAR(i) gm_si_var_##i,
+#define GM_STANDIN_VAR_KW(i) (PyCFunction)(void (*)(void))gm_si_var_kw_##i,
 #define GM_STANDIN_FAST(i) (PyCFunction)(void (*)(void))gm_si_fast_##i,
 #define GM_STANDIN_FAST_KW(i) (PyCFunction)(void (*)(void))gm_si_fast_kw_##i,
 #define GM_STANDIN_METHOD(i) (PyCFunction)(void (*)(void))gm_si_method_##i,
@@ -79,11 +98,15 @@ GM_ALL_STANDINS(GM_STANDIN)
 /* The i-th function of a convention, or NULL: not known. */
 static PyCFunction gm_standin_function(int i, int flags) {
     static const PyCFunction one[] = {GM_ALL_STANDINS(GM_STANDIN_ONE)};
+    static const PyCFunction var[] = {GM_ALL_STANDINS(GM_STANDIN_VAR)};
+    static const PyCFunction var_kw[] = {GM_ALL_STANDINS(GM_STANDIN_VAR_KW)};
     static const PyCFunction fast[] = {GM_ALL_STANDINS(GM_STANDIN_FAST)};
     static const PyCFunction fast_kw[] = {GM_ALL_STANDINS(GM_STANDIN_FAST_KW)};
     static const PyCFunction method[] = {GM_ALL_STANDINS(GM_STANDIN_METHOD)};
     switch (flags & ~(METH_CLASS | METH_STATIC | METH_COEXIST)) {
     case METH_NOARGS: case METH_O: return one[i];
+    case METH_VARARGS: return var[i];
+    case METH_VARARGS | METH_KEYWORDS: return var_kw[i];
     case METH_FASTCALL: return fast[i];
     case METH_FASTCALL | METH_KEYWORDS: return fast_kw[i];
     case METH_METHOD | METH_FASTCALL | METH_KEYWORDS: return method[i];

@@ -4,7 +4,8 @@
 # Invariants
 #   SI1  A stand-in does what it stands for where the calling thread runs no goroutine that could park, or
 #        another interpreter's code.
-#   SI2  A slot is its function's for ever, so that a call that is under way finds it.
+#   SI2  A place belongs to one function for good. Its original is kept there, unchanged, and `plain` calls it
+#        whatever is set. Calls that are under way when the original is set back end as they began.
 
 cdef extern from "rt/io/standin.h":
     ctypedef struct gm_standin:
@@ -12,6 +13,7 @@ cdef extern from "rt/io/standin.h":
         PyMethodDef plain
         PyObject* ours
         int gate
+        int always
         int is_method
     gm_standin gm_standins[64]
     enum: GM_STANDINS
@@ -20,8 +22,13 @@ cdef extern from "rt/io/standin.h":
     int METH_METHOD
 
 cdef extern from *:
-    PyObject* PyCFunction_New(PyMethodDef*, PyObject*) except NULL
-    PyObject* PyCFunction_GetSelf(PyObject*) noexcept
+    """
+    #define gm_self_of(f) (((PyCFunctionObject *)(f))->m_self)
+    #define gm_module_of(f) (((PyCFunctionObject *)(f))->m_module)
+    """
+    PyObject* PyCFunction_NewEx(PyMethodDef*, PyObject*, PyObject*) except NULL
+    PyObject* gm_self_of(PyObject*) noexcept
+    PyObject* gm_module_of(PyObject*) noexcept
     PyTypeObject* gm_descr_type "PyDescr_TYPE"(PyObject*) noexcept
 
 cdef enum:                              # gm_standin.gate
@@ -38,7 +45,11 @@ cdef int standin_asks "gm_standin_asks"(gm_standin* s, PyObject* self, PyObject*
     if s.gate != GATE_NONE:
         gate_pass(s, self, args, n)
         return 0
-    return s.ours != NULL and polling_m() != NULL
+    if s.ours == NULL:
+        return 0
+    if s.always:
+        return PyInterpreterState_Get() == PyInterpreterState_Main()
+    return polling_m() != NULL and not sys_finalizing()     # ours may need threads, which stand still then
 
 
 cdef PyObject* standin_call "gm_standin_call"(gm_standin* s, PyObject* self, PyObject** args,
@@ -80,20 +91,34 @@ cdef int standin_set(object f, object ours, int gate) except -1:
     return 0
 
 
-def _stand_in(f, ours):
-    """_stand_in(f, ours)
---
+@cython.final
+cdef class _Builtin:
+    """_Builtin(function, ours, always=False)
+    A built-in function, or a method of a built-in type, whose calls go to ``ours`` while it is on.
 
-    Lets goroutines call ours instead of f, a built-in function or method; None: f again."""
-    standin_set(f, ours, GATE_NONE)
+    Args:
+        function: a built-in function of a module, or a method as its type has it.
+        ours: what is called instead, with the same arguments, where a goroutine could park.
+        always: on foreign threads, too.
 
+    Calling it with True sets ours, with False the original. ``plain`` is the original.
 
-def _original(f):
-    """_original(f)
---
+    Raises:
+        RuntimeError: this interpreter calls the function in a way that gmpx does not know.
+    """
+    cdef object function
+    cdef object ours
+    cdef readonly object plain
 
-    What calls the original of a built-in function or method, patched or not."""
-    cdef gm_standin* s = standin_of(f)
-    if s.is_method:
-        return take_ref(PyDescr_NewMethod(gm_descr_type(<PyObject*>f), &s.plain))
-    return take_ref(PyCFunction_New(&s.plain, PyCFunction_GetSelf(<PyObject*>f)))
+    def __init__(self, function, ours, always=False):
+        cdef gm_standin* s = standin_of(function)
+        s.always = always
+        self.function, self.ours = function, ours
+        if s.is_method:
+            self.plain = take_ref(PyDescr_NewMethod(gm_descr_type(<PyObject*>function), &s.plain))
+        else:
+            self.plain = take_ref(PyCFunction_NewEx(&s.plain, gm_self_of(<PyObject*>function),
+                                                    gm_module_of(<PyObject*>function)))
+
+    def __call__(self, on):
+        standin_set(self.function, self.ours if on else None, GATE_NONE)
