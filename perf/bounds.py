@@ -125,6 +125,12 @@ def network_bounds():
         ("requests-cpu", "threads", 1.0),
     ):
         yield Bound(f"{case} 1,000: gmpx/{rival}", ratio(case, 1_000, "gmpx", rival), most)
+    for case, n, rival, most in (
+        ("secure-get", 1_000, "gevent", 1.1), ("secure-get", 1_000, "threads", 1.0),
+        ("secure-handshake", 1_000, "gevent", 1.0),
+        ("secure-bulk", 1_000_000_000, "threads", 1 / 0.95),
+    ):
+        yield Bound(f"{case} {n:,}: gmpx/{rival}", ratio(case, n, "gmpx", rival), most)
     yield Bound("waits-second 2,000, all of them", all_waits, 2.5, "s")
     yield Bound("waits-threads 2,000", figure("waits-threads", 2_000), HANDFUL)
     yield Bound("burner-message 64", figure("burner-message", 64), 10_000, "ns")

@@ -18,6 +18,7 @@ QUICK_ECHOES = tuple(
     rival for rival in SERVERS if rival not in ("Go", "asyncio-protocol", "trio")
 )
 AT_ONCE = ("gmpx", "gevent", "threads")
+CLIENTS = ("gmpx", "Go-1p", "asyncio", "uvloop", "trio", "gevent", "threads")
 WAITERS = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
 NO_BLOCKING = {name: "requests and urllib3 block" for name in ("asyncio", "uvloop", "trio")}
 NO_BLOCKING |= {"Go": "requests and urllib3 are Python's", **NO_FLOOR}
@@ -98,6 +99,29 @@ NET_CASES = [
             ("requests-get", "requests-cpu", "the client's CPU time for it"),
             ("requests-urllib3", "requests-urllib3", "the same by a pool of urllib3"),
             ("requests-urllib3", "requests-urllib3-cpu", "the client's CPU time for that"),
+        )
+    ),
+    *(
+        net_case(
+            name, figure, sizes, quick, rivals,
+            absent=absent, program=program, quick_rivals=AT_ONCE,
+        )
+        for program, sizes, quick, rivals, absent, figure in (
+            (
+                "secure-get", (1_000,), (200,), AT_ONCE, NO_BLOCKING,
+                "one of N requests over TLS of 50 ms, 64 at once, connections kept",
+            ),
+            (
+                "secure-handshake", (1_000,), (200,), CLIENTS, NO_FLOOR,
+                "one of N connections with a TLS handshake, 64 at once",
+            ),
+            (
+                "secure-bulk", (1_000_000_000,), (50_000_000,), CLIENTS, NO_FLOOR,
+                "16 KiB of N bytes received over TLS",
+            ),
+        )
+        for name, figure in (
+            (program, figure), (f"{program}-cpu", "the client's CPU time for it"),
         )
     ),
     *(

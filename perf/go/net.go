@@ -20,6 +20,7 @@ import (
 //	perf net waits N           N waits of a second
 //	perf net names N           looks N names up
 //	perf net burner SIZE MS    sends and receives beside a goroutine that computes
+//	perf net secure KIND PEM N PORT    a client over TLS
 
 const (
 	response = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n" +
@@ -44,10 +45,12 @@ func network(arguments []string) {
 		names(numbers[0])
 	case arguments[0] == "burner" && len(numbers) == 2:
 		burner(numbers[0], time.Duration(numbers[1])*time.Millisecond)
+	case arguments[0] == "secure" && len(arguments) == 5 && len(numbers) == 2:
+		secure(arguments[1], arguments[2], numbers[0], numbers[1])
 	case len(arguments) == 2 && len(numbers) == 1:
 		childrenCase(arguments[0], numbers[0])
 	default:
-		fail("usage: perf net serve KIND SIZE | waits N | names N | burner SIZE MS")
+		fail("usage: perf net serve KIND SIZE | waits N | names N | burner SIZE MS | secure KIND PEM N PORT")
 	}
 }
 

@@ -177,6 +177,24 @@ def fetching(library, case, cpu_case):
     return program
 
 
+def securely(kind, case, cpu_case, per=1):
+    """Returns a program: a client over TLS. per: what a figure is of, in operations."""
+
+    def program(rival, n, least_ms):
+        if kind == "get" and not find_spec("requests"):
+            raise compiled.NotThere("requests is not installed")
+        here, there = machine.cpus()
+        with serving(python("serve_secure", kind, n), cpu=there) as (_, port):
+            if plain(rival) == "Go":
+                command = go("secure", kind, HERE / "server.pem", n, port)
+            else:
+                command = python("secure", rival, kind, n, port)
+            got = json.loads(finish(command, rival, None if rival == "Go" else here))
+        return {case: got["wall_ns"] / n * per, cpu_case: got["cpu_ns"] / n * per}
+
+    return program
+
+
 def waits(rival, n, least_ms):
     command = go("waits", n) if plain(rival) == "Go" else python("waits", rival, n)
     got = json.loads(finish(command, rival))
@@ -225,6 +243,9 @@ PROGRAMS = {
     "idle-memory": idle,
     "requests-get": fetching("requests", "requests-get", "requests-cpu"),
     "requests-urllib3": fetching("urllib3", "requests-urllib3", "requests-urllib3-cpu"),
+    "secure-get": securely("get", "secure-get", "secure-get-cpu"),
+    "secure-handshake": securely("handshakes", "secure-handshake", "secure-handshake-cpu"),
+    "secure-bulk": securely("bulk", "secure-bulk", "secure-bulk-cpu", per=1 << 14),
     "waits-second": waits,
     "names-lookup": names,
     "burner-message": burner,

@@ -18,13 +18,9 @@ cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs
     if fd < 0:
         return own(None)
     net_renew(fd, NET_CLOSED)
-    if gm_unlikely(ssl_ops != NULL):
-        try:
-            ssl_closing(io_m(), s)
-        except:
-            s.fd = -1
-            c_close(fd)
-            raise
+    if gm_unlikely(ssl_ops != NULL) and ssl_leave(fd):
+        s.fd = -1
+        return own(None)
     if nargs > 0 or gm_lingers(fd):
         return call_plain("_real_close", self, args, nargs, NULL)
     s.fd = -1

@@ -24,7 +24,7 @@
 #   TL5  At a time-out the original is called once more with a time-out of its own, 1 ns: the exception and its
 #       words are CPython's.
 #   TL6  A number is not given back to the system under an attempt, which would go on with the next file that
-#       has it: close waits for its end, up to CLOSE_WAIT_NS (a callback may take its time).
+#       has it: a close meanwhile leaves it to the attempt's end (ssl_leave).
 
 cdef extern from *:
     """
@@ -72,9 +72,6 @@ cdef enum:
     SSL_SHUTDOWN = 3
     SSL_KINDS = 4
 
-cdef enum:
-    CLOSE_WAIT_NS = 100000000
-
 cdef PyCFunction[SSL_KINDS] plain_ssl
 cdef bint ssl_ready = False             # ssl_known has been here
 cdef bint ssl_on = False                # patched
@@ -95,6 +92,7 @@ cdef struct gm_ssl_op:                  # an attempt that runs, or a write that 
     PyObject* done                      # an Event of those who wait for its end; NULL: nobody does
     int fd
     bint waits                          # a write between its attempts
+    bint closes                         # TL6
     gm_ssl_op* next
 
 cdef gm_ssl_op* ssl_ops = NULL          # ssl_mu, so does each
@@ -153,6 +151,7 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
             raise MemoryError()
         new.ssl, new.sock, new.owner, new.done, new.fd = ssl, <PyObject*>s, me, NULL, s.fd
         new.thread = thread
+        new.closes = False
     while True:
         event = None
         gm_mu_lock(&ssl_mu)
@@ -191,35 +190,17 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
             raise
 
 
-cdef int ssl_closing(gm_m* m, gm_sock* s) except -1:
-    # TL6. s is closed for others meanwhile; it is to be closed whatever comes of this.
-    cdef void* me = <void*>m.curg if m != NULL else <void*>PyThreadState_Get()
-    cdef int64_t end = clock_now() + CLOSE_WAIT_NS
-    cdef int fd = s.fd
-    cdef Event event
+cdef bint ssl_leave(int fd) noexcept nogil:
+    # TL6. True: an attempt is at it, which closes it in the end.
     cdef gm_ssl_op* op
-    s.fd = -1
-    try:
-        while clock_now() < end:
-            event = Event()
-            gm_mu_lock(&ssl_mu)
-            op = ssl_ops
-            while op != NULL and (op.fd != fd or op.waits or op.owner == me):
-                op = op.next
-            if op != NULL:
-                if op.done == NULL:
-                    op.done = own(event)
-                else:
-                    event = <Event>op.done
-            gm_mu_unlock(&ssl_mu)
-            if op == NULL:
-                return 0
-            event.wait((end - clock_now()) / 1e9)
-    except TimeoutError:
-        pass
-    finally:
-        s.fd = fd
-    return 0
+    gm_mu_lock(&ssl_mu)
+    op = ssl_ops
+    while op != NULL and (op.fd != fd or op.waits or op.closes):
+        op = op.next
+    if op != NULL:
+        op.closes = True
+    gm_mu_unlock(&ssl_mu)
+    return op != NULL
 
 
 cdef object ssl_end_of(PyObject* ssl, bint write, gm_ssl_op* mine):
@@ -241,8 +222,12 @@ cdef void ssl_end(gm_ssl_op* op, bint waits) noexcept:
     # The attempt is over. waits: it was a write that goes on.
     cdef gm_ssl_op** at = &ssl_ops
     cdef object event = None
+    cdef int fd = -1
     gm_mu_lock(&ssl_mu)
     op.waits = waits
+    if op.closes:
+        fd = op.fd
+        op.closes = False
     if op.done != NULL:
         event = take_ref(op.done)
         op.done = NULL
@@ -252,6 +237,8 @@ cdef void ssl_end(gm_ssl_op* op, bint waits) noexcept:
         if at[0] == op:                 # else a fork's child has forgotten it
             at[0] = op.next
     gm_mu_unlock(&ssl_mu)
+    if fd >= 0:
+        c_close(fd)
     if not waits:
         free(op)
     if event is not None:

@@ -253,3 +253,50 @@ def test_a_write_that_is_cancelled_ends_the_connection(ends):
         g.result(PATIENCE)
     with pytest.raises(ssl.SSLError, match="BAD_LENGTH|BAD_WRITE_RETRY"):
         c.send(b"x")
+
+
+def test_a_close_inside_of_an_attempt():
+    """The callback of a handshake parks, others close the connection: its number is nobody else's meanwhile."""
+    a, b = tcp()
+    goes_on, inside, closed = gmpx.Event(), gmpx.Event(), []
+
+    def chosen(sock, name, context):
+        closed.append(sock)
+        inside.set()
+        goes_on.wait()
+
+    server = server_context()
+    server.sni_callback = chosen
+    g = go(server.wrap_socket, b, server_side=True)
+    client = go(CLIENT.wrap_socket, a, server_hostname="localhost")
+    inside.wait(PATIENCE)
+    number = closed[0].fileno()
+    closed.pop().close()
+    kept = [socket.socket() for _ in range(5)]
+    assert number not in [s.fileno() for s in kept]
+    goes_on.set()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        g.result(PATIENCE)
+    with client.result(PATIENCE) as c:  # the server's answer has gone out
+        assert c.recv(1) == b""
+    late = socket.socket()
+    assert late.fileno() <= max(s.fileno() for s in kept)
+    for s in [*kept, late]:
+        s.close()
+
+
+def test_a_call_inside_of_an_attempt():
+    a, b = tcp()
+    said = []
+
+    def chosen(sock, name, context):
+        try:
+            sock.read(1)
+        except RuntimeError as e:
+            said.append(str(e))
+
+    server = server_context()
+    server.sni_callback = chosen
+    c, s = both(a, b, server=server)
+    c.close(), s.close()
+    assert said == ["TLS: a call inside of another one's callback, on the same connection"]
