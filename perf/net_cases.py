@@ -18,7 +18,6 @@ QUICK_ECHOES = tuple(
     rival for rival in SERVERS if rival not in ("Go", "asyncio-protocol", "trio")
 )
 AT_ONCE = ("gmpx", "gevent", "threads")
-CLIENTS = ("gmpx", "Go-1p", "asyncio", "uvloop", "trio", "gevent", "threads")
 WAITERS = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
 NO_BLOCKING = {name: "requests and urllib3 block" for name in ("asyncio", "uvloop", "trio")}
 NO_BLOCKING |= {"Go": "requests and urllib3 are Python's", **NO_FLOOR}
@@ -112,11 +111,11 @@ NET_CASES = [
                 "one of N requests over TLS of 50 ms, 64 at once, connections kept",
             ),
             (
-                "secure-handshake", (1_000,), (200,), CLIENTS, NO_FLOOR,
+                "secure-handshake", (1_000,), (200,), WAITERS, NO_FLOOR,
                 "one of N connections with a TLS handshake, 64 at once",
             ),
             (
-                "secure-bulk", (1_000_000_000,), (50_000_000,), CLIENTS, NO_FLOOR,
+                "secure-bulk", (1_000_000_000,), (50_000_000,), WAITERS, NO_FLOOR,
                 "16 KiB of N bytes received over TLS",
             ),
         )
