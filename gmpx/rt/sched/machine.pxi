@@ -44,7 +44,15 @@ cdef enum:
     MAX_PROCS = 1024
 
 
-cdef inline gm_m* getm() except NULL:
+cdef extern from *:
+    """
+    /* Always inline: the module is so large that the compiler would rather not. */
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    GM_INLINE struct __pyx_t_4gmpx_5_core_gm_m *gm_getm(void);
+    """
+
+
+cdef inline gm_m* getm "gm_getm"() except NULL:
     # The calling thread's M; makes one at its first call.
     cdef gm_m* m = gm_tls_m
     if gm_likely(m != NULL):

@@ -34,7 +34,17 @@ cdef inline bint park_win(gm_park* pk, uint64_t word) noexcept nogil:
     return gm_cas_u64_acqrel(&pk.word, word, word + 1)      # K1, K2
 
 
-cdef inline void goready(gm_m* m, gm_g* g, bint next) noexcept nogil:
+cdef extern from *:
+    """
+    /* As gm_getm. */
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    struct __pyx_t_4gmpx_5_core_gm_g;
+    GM_INLINE void gm_goready(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int);
+    """
+
+
+cdef inline void goready "gm_goready"(gm_m* m, gm_g* g, bint next) noexcept nogil:
     # Makes a won G runnable on its own M. m: the calling M, or NULL. next: take Go's runnext
     # slot, so that the two ends of a channel share a time slice.
     cdef gm_m* owner = g.park.m

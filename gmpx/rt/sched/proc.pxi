@@ -482,16 +482,33 @@ cpdef object gosched():
     return None
 
 
-cdef inline int take_cancel(gm_g* g) except -1:
+cdef extern from *:
+    """
+    /* As gm_getm. */
+    struct __pyx_t_4gmpx_5_core_gm_g;
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    GM_INLINE int gm_take_cancel(struct __pyx_t_4gmpx_5_core_gm_g *);
+    GM_INLINE int gm_yield_now(struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *);
+    static GM_NOINLINE int gm_take_cancel_slow(struct __pyx_t_4gmpx_5_core_gm_g *);
+    """
+
+
+cdef inline int take_cancel "gm_take_cancel"(gm_g* g) except -1:
     # Raises what a park would have to raise at once.
-    if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD:
+    if gm_unlikely(g.flags & GF_CANCEL or g.park.scopes != NULL):
+        return take_cancel_slow(g)
+    return 0
+
+
+cdef int take_cancel_slow "gm_take_cancel_slow"(gm_g* g) except -1:
+    if g.flags & GF_CANCEL and not g.flags & GF_SHIELD:
         raise cancelled_error(g)
-    if gm_unlikely(g.park.scopes != NULL) and scopes_take(g.park):
+    if g.park.scopes != NULL and scopes_take(g.park):
         raise Interrupted()
     return 0
 
 
-cdef inline int yield_now(gm_m* m, gm_g* g) except -1:
+cdef inline int yield_now "gm_yield_now"(gm_m* m, gm_g* g) except -1:
     # The yield alone, without a look at what is to be raised by it.
     cdef gm_g* next
     cdef gm_park* pk
