@@ -199,7 +199,7 @@ class _Server:
             pass
 
     def handle_tls(self, conn: Socket, address: Any) -> None:
-        from gmpx.io.tls import say_goodbye, wrap
+        from gmpx.io.tls import GONE, say_goodbye, wrap
 
         assert self.tls is not None
         limit = self.handshake_timeout
@@ -210,7 +210,10 @@ class _Server:
             self.drop(address, error)
             return
         with secured:
-            self.tls_handler(secured, address)
+            try:
+                self.tls_handler(secured, address)
+            except GONE:
+                return
             say_goodbye(secured)
 
     def drop(self, address: Any, error: OSError) -> None:

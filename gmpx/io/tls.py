@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import ssl
+import sys
 from typing import Any
 
 from gmpx._core import _ssl_do_handshake, _ssl_read, _ssl_release, _ssl_shutdown, _ssl_write
 from gmpx.io.sockets import Socket
 
+
+#: The peer has ended the connection, in one way or another, while something was written to it.
+GONE = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_PARKS = sys.platform != "win32"  # there the waits of a Socket block the thread yet
 
 _default: ssl.SSLContext | None = None
 
@@ -29,7 +34,7 @@ class TLSSocket(ssl.SSLSocket, Socket):
 
     @_sslobj.setter
     def _sslobj(self, plain: Any) -> None:
-        self.__dict__["_sslobj"] = None if plain is None else _Parking(plain)
+        self.__dict__["_sslobj"] = _Parking(plain) if _PARKS and plain is not None else plain
 
     def accept(self) -> tuple[TLSSocket, Any]:
         connection, address = Socket.accept(self)

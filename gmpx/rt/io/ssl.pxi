@@ -275,7 +275,9 @@ def _ssl_release(sock):
 --
 
     sock is no TLS connection any more: its descriptor blocks again, if that was gmpx's doing."""
-    cdef gm_pd* pd = pd_find((<gm_sock*><PyObject*>sock).fd) if isinstance(sock, raw_socket) else NULL
+    cdef gm_pd* pd = NULL
+    if raw_socket is not None and isinstance(sock, raw_socket):
+        pd = pd_find((<gm_sock*><PyObject*>sock).fd)
     if pd != NULL:
         ssl_release(pd)
 

@@ -4,6 +4,7 @@ import logging
 import math
 import socket
 import ssl
+import struct
 import sys
 from pathlib import Path
 
@@ -168,8 +169,26 @@ def test_time_out_of_the_handshake(listener):
         g.result(PATIENCE)
 
 
+def test_a_peer_that_is_gone_is_no_news(server, monkeypatch):
+    seen = []
+    monkeypatch.setattr(gmpx, "excepthook", lambda g, error: seen.append(error))
+
+    def flood(conn, address):
+        for _ in range(10_000):
+            conn.sendall(bytes(10_000))
+
+    address = server(flood)
+    with connect(address) as s:
+        assert s.recv(1)
+    with connect(address) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while any(g.name.endswith("flood") for g in gmpx.goroutines()):
+        gmpx.sleep(0.001)
+    assert not seen
+
+
 @pytest.mark.parametrize("grace", [None, math.inf])
-def test_an_end_with_grace(listener, grace):
+def test_an_end_with_grace(listener, grace, until):
     """Those in a handshake, those in a handler."""
     begun, goes_on = Chan(), gmpx.Event()
     ended = []
@@ -184,10 +203,11 @@ def test_an_end_with_grace(listener, grace):
             ended.append("cancelled")
             raise
 
-    options = {"tls": SERVER, "grace": grace, "handshake_timeout": 0.05}
+    options = {"tls": SERVER, "grace": grace, "handshake_timeout": 0.2}
     server = gmpx.spawn(serve, (handler, listener), options)
     with connect(listener.getsockname()) as s, open_connection(*listener.getsockname()) as mute:
         begun.recv()
+        until(lambda: sum(g.name.endswith("handler") for g in gmpx.goroutines()) == 2)
         server.cancel()
         for _ in range(3):
             gmpx.gosched()
