@@ -52,7 +52,7 @@ cdef enum:                              # gm_pd.flags
     PD_EAGER_MOST = 192
     PD_KIND = 1792                      # three bits: GM_KIND_*, see ST3 in rt/io/streams.pxi
     PD_KIND_SHIFT = 8
-    PD_SSL = 2048                       # PD_NONBLOCK, and it is a TLS connection: TL2 in rt/io/ssl.pxi
+    PD_SSL = 2048                       # a TLS connection that goroutines use: TL3 in rt/io/ssl.pxi
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
     PD_SETS = 24
