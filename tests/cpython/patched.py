@@ -322,6 +322,8 @@ def main():
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
     warnings.simplefilter("default")
+    # said of end_at's thread, at times into what a test compares
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
     if options.children:
         patch_children()
     if options.patch == "before":

@@ -50,9 +50,9 @@ cdef enum:                              # gm_pd.flags
     PD_NONBLOCK = 32                    # its O_NONBLOCK is of our making
     PD_EAGER = 64                       # counts to PD_EAGER_MOST: see SK7 in rt/io/socket.pxi
     PD_EAGER_MOST = 192
-    PD_KIND = 1792                      # three bits: GM_KIND_*, see ST3 in rt/io/streams.pxi
-    PD_KIND_SHIFT = 8
-    PD_SSL = 2048                       # a TLS connection that goroutines use: TL3 in rt/io/ssl.pxi
+    PD_SSL = 256                        # a TLS connection that goroutines use: TL3 in rt/io/ssl.pxi
+    PD_KIND = 3584                      # GM_KIND_*: ST3 in rt/io/streams.pxi
+    PD_KIND_SHIFT = 9
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
     PD_SETS = 24
