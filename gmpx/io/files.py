@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from gmpx._core import Mutex, blocking
@@ -37,8 +38,8 @@ def open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> File:
 class File:
     """A file object of ``gmpx.io.open``.
 
-    Its calls run one after the other, whoever makes them. One that is cancelled or timed out runs to its end
-    on its thread; the next waits for that.
+    Its calls run one after the other, whoever makes them. One that has begun and is cancelled or timed out
+    runs to its end on its thread; the next waits for that.
     """
 
     def __init__(self, file: Any):
@@ -46,22 +47,24 @@ class File:
         self._mutex = Mutex()
 
     def _call(self, method: Callable[..., Any], *args: Any) -> Any:
-        begun = False
+        turn = [self._mutex]  # who takes it out unlocks it: the call, or a caller who leaves before
 
         def call() -> Any:
-            nonlocal begun
-            begun = True
+            try:
+                mutex = turn.pop()
+            except IndexError:
+                return None
             try:
                 return method(*args)
             finally:
-                self._mutex.unlock()
+                mutex.unlock()
 
         self._mutex.lock()
         try:
             return blocking(call)
         except BaseException:
-            if not begun:
-                self._mutex.unlock()
+            with suppress(IndexError):
+                turn.pop().unlock()
             raise
 
     def read(self, size: int = -1, /) -> Any:

@@ -1,6 +1,7 @@
 """gmpx.io.open: files on spare threads."""
 
 import os
+import select
 
 import pytest
 
@@ -62,16 +63,18 @@ def test_a_fifo_whose_other_end_comes_late(tmp_path, parked):
         assert reading.result(PATIENCE) == "hello"
 
 
-def test_a_cancelled_call_goes_on_and_keeps_the_others_out(tmp_path, parked):
+def test_a_cancelled_call_goes_on_and_keeps_the_others_out(parked, until):
     r, w = os.pipe()
+    os.write(w, b"ab")
     with gmpx.io.open(r, "rb") as f:
         g = go(f.read, 3)
+        until(lambda: not select.select([r], [], [], 0)[0])  # it has begun
         parked(g)
         g.cancel()
         g.join(PATIENCE)
         assert isinstance(g.exception(), Cancelled)
         waits = go(f.read, 3)
         parked(waits)
-        os.write(w, b"abcdef")
+        os.write(w, b"cdef")
         assert waits.result(PATIENCE) == b"def"
         os.close(w)
