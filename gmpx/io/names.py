@@ -42,7 +42,7 @@ from gmpx._core import (
 QUICK = 64
 MOST = 512
 SLOW_S = 0.5
-IDLE_S = 5.0
+IDLE_S = 0.1  # a new one costs 0.1 ms, a look-up more; and who counts threads counts these
 
 #: All that is not about what a thread does itself.
 _SIGNALS: set[int] = set()
