@@ -68,8 +68,11 @@ LONG = [
 if ALL:
     MODULES += LONG
 
-# What fails under the patch and passes without: {pattern of ids: why}. Nothing.
-FAILS: dict[str, str] = {}
+# What fails under the patch and passes without: {pattern of ids: why}.
+FAILS = {
+    # it must hang: CPython runs no handler while a read that is not to be interrupted waits
+    "*.SiginterruptTest.test_siginterrupt_off": "a read that parks lets handlers run",
+}
 
 # Tests that only wait, for 3 to 10 s each.
 SLOW = ["*.PollTests.test_poll2", "*.MultiPathServerTestCase.*"]
