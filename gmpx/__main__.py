@@ -1,4 +1,4 @@
-"""``python -m gmpx [--no-patch] script.py args …``, or ``-m module args …``: runs a program patched.
+"""``python -m gmpx [--no-patch] script.py args …``, ``-m module …``, ``-c code …`` or ``- …``: runs a program patched.
 
 The program's main code is the main goroutine. With --no-patch nothing of the standard library changes.
 """
@@ -11,7 +11,7 @@ import sys
 import types
 import zipfile
 
-USAGE = "usage: python -m gmpx [--no-patch] (script.py | -m module) [args …]"
+USAGE = "usage: python -m gmpx [--no-patch] (script.py | -m module | -c code | -) [args …]"
 
 
 def main() -> None:
@@ -23,19 +23,21 @@ def main() -> None:
     if args and args[0] in ("-h", "--help"):
         print(f"{USAGE}\n\n{(__doc__ or '').strip()}")
         return
-    module = args[:1] == ["-m"]
-    if module:
-        del args[0]
-    if not args or args[0].startswith("-"):
+    option = args.pop(0) if args[:1] in (["-m"], ["-c"], ["-"]) else ""
+    if option != "-" and (not args or option != "-c" and args[0].startswith("-")):
         sys.exit(USAGE)
     if patch:
         import gmpx.patch
 
         gmpx.patch.all()
-    sys.argv[:] = args
-    if module:
+    sys.argv[:] = args if option in ("", "-m") else [option, *args[option == "-c" :]]
+    if option == "-m":
         put_on_path(os.getcwd())
         runpy.run_module(args[0], run_name="__main__", alter_sys=True)
+    elif option:
+        put_on_path("")
+        source = args[0] if option == "-c" else sys.stdin.read()
+        run_source(source, "<string>" if option == "-c" else "<stdin>", {})
     else:
         run_file(args[0])
 
@@ -55,10 +57,13 @@ def run_file(name: str) -> None:
         runpy.run_path(path, run_name="__main__")  # puts it on the path itself
         return
     with io.open_code(path) as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+        run_source(file.read(), path, {"__file__": path})
+
+
+def run_source(source: str | bytes, name: str, names: dict[str, object]) -> None:
+    code = compile(source, name, "exec", dont_inherit=True)
     module = types.ModuleType("__main__")
-    module.__file__ = path
-    module.__dict__["__builtins__"] = builtins
+    module.__dict__.update(names, __builtins__=builtins)
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
 

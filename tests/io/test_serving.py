@@ -492,9 +492,10 @@ def test_running_programs(tmp_path):
     )
     (tmp_path / "module.py").write_text(script.read_text())
 
-    def gm(*args, status=0):
+    def gm(*args, status=0, stdin=""):
         done = subprocess.run(
             [sys.executable, "-m", "gmpx", *args],
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,
@@ -510,7 +511,10 @@ def test_running_programs(tmp_path):
     assert gm("--no-patch", "program.py")[0] == f"__main__ ['program.py'] False {path}"
     module = os.path.join(path, "module.py")
     assert gm("-m", "module", "-x", "y")[0] == f"__main__ {args % module} True {path}"
+    code = "import sys, gmpx.patch; print(__name__, sys.argv, gmpx.patch.is_patched('socket'), sys.path[0])"
+    assert gm("-c", code, "-x", "y")[0] == f"__main__ {args % '-c'} True"
+    assert gm("-", "-x", "y", stdin=code)[0] == f"__main__ {args % '-'} True"
     assert "usage:" in gm("--help")[0]
-    for bad in ((), ("-x",), ("--no-patch",)):
+    for bad in ((), ("-x",), ("--no-patch",), ("-c",), ("-m",)):
         assert "usage:" in gm(*bad, status=1)[1]
     assert "no such file: nothing.py" in gm("nothing.py", status=1)[1]
