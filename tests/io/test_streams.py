@@ -526,6 +526,38 @@ def test_a_cancelled_flush_writes_nothing_twice(pipe, parked):
         assert got == data
 
 
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_what_a_buffered_writer_has_passed_on_counts(pipe, parked, how):
+    """More than the buffer, and than the pipe: the wait ends in the middle, and nothing is written twice."""
+    data = os.urandom(3_000_000)
+    ended = []
+
+    def writes():
+        try:
+            if how == "timeout":
+                with gmpx.timeout(0.02):
+                    writer.write(data)
+            else:
+                writer.write(data)
+        except (Cancelled, TimeoutError) as e:
+            ended.append(type(e))
+
+    with open(pipe.w, "wb") as writer:
+        pipe.w = None
+        g = go(writes)
+        parked(g)
+        if how == "cancel":
+            g.cancel()
+        g.join(PATIENCE)
+        closer = go(writer.close)
+        got = b""
+        while piece := read(pipe.r, 65536):
+            got += piece
+        closer.result(PATIENCE)
+    assert ended == [Cancelled if how == "cancel" else TimeoutError]
+    assert data.startswith(got)
+
+
 def test_reading_and_closing_one_file(pipe, parked):
     """close() waits for the reader, as between threads."""
     reader = open(pipe.r, "rb")

@@ -26,7 +26,6 @@ cdef extern from *:
     #define gm_self_of(f) (((PyCFunctionObject *)(f))->m_self)
     #define gm_module_of(f) (((PyCFunctionObject *)(f))->m_module)
     """
-    PyObject* PyCFunction_NewEx(PyMethodDef*, PyObject*, PyObject*) except NULL
     PyObject* gm_self_of(PyObject*) noexcept
     PyObject* gm_module_of(PyObject*) noexcept
     PyTypeObject* gm_descr_type "PyDescr_TYPE"(PyObject*) noexcept

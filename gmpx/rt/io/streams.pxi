@@ -137,30 +137,50 @@ cdef Py_ssize_t stream_read(gm_m* m, gm_pd* pd, gm_iov* v, int n, Py_ssize_t siz
         r = stream_attempt(pd, v, n, size, False)
         if r != FAILED or errno != EAGAIN:
             return r
-        r = stream_wait(m, pd, PD_READ, &deadline, file)
+        r = stream_wait(m, pd, &deadline, file)
         if r <= 0:
             return r
 
 
 cdef Py_ssize_t stream_write(gm_m* m, gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bint some,
                              PyObject* file) except -2:
-    # As stream_read. some: not all need be written (ST4).
-    cdef int64_t deadline = NO_DEADLINE
+    # As stream_read. some: what has been written counts, should a wait be interrupted (ST4).
     cdef Py_ssize_t done = 0
     cdef Py_ssize_t r
     while True:
         r = stream_attempt(pd, v, n, size - done, True)
         if r >= 0:
             done += r
-            if gm_likely(done == size or some):
+            if gm_likely(done == size):
                 return done
             iov_skip(&v, &n, r)
-            continue
-        if r == FAILED and errno == EAGAIN:
-            r = stream_wait(m, pd, PD_WRITE, &deadline, file)
-            if r > 0:
+            if pd_kind(pd) == GM_KIND_POLL:
                 continue
-        return r if r < FAILED or done == 0 else done       # the next call will fail
+            # else the next attempt would be in vain
+        elif r != FAILED or errno != EAGAIN:
+            return r if r < FAILED or done == 0 else done       # the next call will fail
+        if gm_fd_nonblock(pd.fd):       # ST2
+            return done if done > 0 else failed(EAGAIN)
+        r = stream_park(m, pd, PD_WRITE, NO_DEADLINE, file)
+        if r != WAKE_READY and r != NET_ERRNO + EPERM:
+            if some and done > 0 and give_back(m, <int>r):
+                return done
+            net_raise(m, <int>r, pd.fd)
+            return -2
+
+
+cdef bint give_back(gm_m* m, int r) noexcept:
+    # What has ended a wait comes again, at the next one: there is something to tell before.
+    if r == WAKE_CANCEL:
+        m.curg.flags |= GF_CANCEL
+    elif r == WAKE_SCOPE:
+        scopes_undeliver(m.curg.park)
+    elif r == WAKE_INTERRUPT:
+        m.interrupt_later = True
+        interrupt_soon(m)
+    else:
+        return False
+    return True
 
 
 cdef inline Py_ssize_t stream_try(int fd, gm_iov* v, int n, Py_ssize_t size, int kind,
@@ -199,30 +219,35 @@ cdef bint tty_waits(int fd, int64_t* deadline) noexcept:
     return ms != 0
 
 
-cdef int stream_wait(gm_m* m, gm_pd* pd, uint32_t mode, int64_t* deadline, PyObject* file) except -2:
-    # Parks until it may be ready: 1. 0: a terminal that gives nothing after a time. FAILED: ST2.
+cdef int stream_wait(gm_m* m, gm_pd* pd, int64_t* deadline, PyObject* file) except -2:
+    # Parks until it may be readable: 1. 0: a terminal that gives nothing after a time. FAILED: ST2.
     cdef int r
-    cdef int kind = pd_kind(pd)
     if gm_fd_nonblock(pd.fd):
         return <int>failed(EAGAIN)
-    if gm_unlikely(kind >= GM_KIND_REOPEN) and mode == PD_READ and not tty_waits(pd.fd, deadline):
+    if gm_unlikely(pd_kind(pd) >= GM_KIND_REOPEN) and not tty_waits(pd.fd, deadline):
         return 0
-    if gm_unlikely(file != NULL):
-        file_parks(file)
-    try:
-        r = net_wait(m, m.curg, pd, mode, True, deadline[0])
-    finally:
-        if gm_unlikely(file != NULL):
-            file_goes_on(file)
-    if gm_likely(r == WAKE_READY):
+    r = stream_park(m, pd, PD_READ, deadline[0], file)
+    if gm_likely(r == WAKE_READY) or r == NET_ERRNO + EPERM:
         return 1
     if r == WAKE_TIMEOUT:
         return 0
-    if r == NET_ERRNO + EPERM:
-        pd_set_kind(pd, GM_KIND_FILE)
-        return 1
     net_raise(m, r, pd.fd)
     return -2
+
+
+cdef int stream_park(gm_m* m, gm_pd* pd, uint32_t mode, int64_t deadline, PyObject* file) except? -2:
+    # What net_wait returns.
+    cdef int r
+    if gm_unlikely(file != NULL):
+        file_parks(file)
+    try:
+        r = net_wait(m, m.curg, pd, mode, True, deadline)
+    finally:
+        if gm_unlikely(file != NULL):
+            file_goes_on(file)
+    if gm_unlikely(r == NET_ERRNO + EPERM):
+        pd_set_kind(pd, GM_KIND_FILE)
+    return r
 
 
 cdef inline int stream_turn(gm_m* m, Py_ssize_t size, bint writes) except -1:
@@ -272,7 +297,7 @@ cdef PyObject* stream_bytes(gm_m* m, gm_pd* pd, Py_ssize_t size, PyObject* file)
             failed(e)
         if errno != EAGAIN:
             return NULL
-        n = stream_wait(m, pd, PD_READ, &deadline, file)
+        n = stream_wait(m, pd, &deadline, file)
         if n <= 0:
             return NULL if n < 0 else bytes_new(NULL, 0)
 

@@ -82,6 +82,18 @@ cdef void scopes_delivered(gm_park* pk) noexcept nogil:
     scopes_unlock(pk)
 
 
+cdef void scopes_undeliver(gm_park* pk) noexcept nogil:
+    # Right after scopes_delivered: it is to come again, at the next park.
+    cdef gm_scope* s
+    scopes_lock(pk)
+    s = pk.scopes
+    while s != NULL and not s.is_shield:
+        if s.state == SCOPE_DELIVERED and s.delivery == pk.m.timers.deliveries:
+            s.state = SCOPE_FIRED
+        s = s.outer
+    scopes_unlock(pk)
+
+
 cdef void scope_push(gm_park* pk, gm_scope* s) noexcept:
     incref(s.obj)                                       # I3
     s.park = pk
