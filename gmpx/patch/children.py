@@ -300,7 +300,7 @@ def acquire(self: Any, block: bool = True, timeout: float | None = None) -> bool
 
 _functions = {
     f"os.{ours.__name__}": _Builtin(getattr(_posix, ours.__name__), ours)
-    for ours in (waitpid, wait, wait3, wait4, waitid, system)
+    for ours in ((waitpid, wait, wait3, wait4, waitid, system) if POSIX else (system,))
     if hasattr(_posix, ours.__name__)
 }
 if SemLock is not None:
