@@ -510,7 +510,7 @@ def test_one_writer_for_many(pipe, parked):
 
 
 def test_a_cancelled_flush_writes_nothing_twice(pipe, parked):
-    with open(pipe.w, "wb", buffering=300_000) as writer:
+    with open(pipe.w, "wb", buffering=400_000) as writer:
         pipe.w = None
         data = os.urandom(300_000)
         writer.write(data)
