@@ -153,7 +153,10 @@ ALONE = {
     },
     "test_popen": {},
     "test_wait4": {},
-    "test_pty": {},
+    "test_pty": {
+        "*.SmallPtyTests.*": PROCESS + "mocks of pty",
+        "*.test_spawn_doesnt_hang": PROCESS + "the standard output",
+    },
 }
 
 # Which modules each goroutine needs a copy of, because their globals say which server is meant.
