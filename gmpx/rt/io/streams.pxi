@@ -5,7 +5,7 @@
 #   ST1  The open file is left as it is: others block on it (children, threads). Each try is non-blocking by
 #        itself (streams.h says how), so that a readiness which somebody else has taken blocks nobody.
 #        Where the kernel has nothing of the kind (GM_KIND_POLL) poll(2) is asked before.
-#   ST2  A descriptor that is O_NONBLOCK never parks.
+#   ST2  A descriptor that is O_NONBLOCK never parks, unless that is of our making (PD_NONBLOCK).
 #   ST3  pd.flags keeps the kind of file. Who closes by os.close, os.dup2 or FileIO.close clears it (gate_pass). If
 #        somebody else has: a wrong GM_KIND_FILE is a call without us, any other is found out by an errno.
 #   ST4  What writes waits until all is written, as write(2) on a file that blocks does. Not for a
@@ -222,7 +222,7 @@ cdef bint tty_waits(int fd, int64_t* deadline) noexcept:
 cdef int stream_wait(gm_m* m, gm_pd* pd, int64_t* deadline, PyObject* file) except -2:
     # Parks until it may be readable: 1. 0: a terminal that gives nothing after a time. FAILED: ST2.
     cdef int r
-    if gm_fd_nonblock(pd.fd):
+    if gm_fd_nonblock(pd.fd) and not gm_load_u32_relaxed(&pd.flags) & PD_NONBLOCK:
         return <int>failed(EAGAIN)
     if gm_unlikely(pd_kind(pd) >= GM_KIND_REOPEN) and not tty_waits(pd.fd, deadline):
         return 0

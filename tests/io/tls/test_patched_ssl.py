@@ -523,3 +523,13 @@ def test_select_with_pending_data(ends):
     assert c.recv(5) == b"01234" and c.pending() == 5
     assert select.select([c], [], [], 0) == ([], [], [])
     assert c.recv(5) == b"56789"
+
+
+def test_its_descriptor_may_still_be_read(ends):
+    """os.read under a connection that we have made non-blocking waits, as on one that blocks."""
+    c, s = ends
+    cancelled(parked(go(c.recv, 1)))  # also takes the session tickets
+    assert not blocks(c)
+    g = parked(go(os.read, c.fileno(), 100))
+    s.sendall(b"x")
+    assert g.result(PATIENCE)[:1] == b"\x17"  # a record of TLS
