@@ -96,6 +96,8 @@ def listens(port):
         socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        pass  # it was in the queue of a listener that closed
     return True
 
 

@@ -113,6 +113,8 @@ def test_urgent_data(parked, until):
 
 def test_sendall_to_a_slow_reader(pair, parked):
     a, b = pair
+    for s, option in ((a, socket.SO_SNDBUF), (b, socket.SO_RCVBUF)):
+        s.setsockopt(socket.SOL_SOCKET, option, 65536)  # the system's own may take all of it
     data = os.urandom(4_000_000)
     g = go(a.sendall, data)
     parked(g, reason="IO wait")
