@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 import tty
 from os import read, readv, write, writev
 
@@ -306,6 +307,17 @@ def test_cancel_and_time_out(pipe, parked, writes):
         call()
 
 
+def test_dup2_that_closes_nothing(pipe, parked):
+    g = go(read, pipe.r, 1)
+    parked(g)
+    os.dup2(pipe.r, pipe.r)
+    with pytest.raises(OSError):
+        os.dup2(1_000_000, pipe.r)
+    parked(g)
+    write(pipe.w, b"x")
+    assert g.result(PATIENCE) == b"x"
+
+
 @pytest.mark.parametrize("close", ["close", "FileIO", "dup2", "closerange"])
 def test_closed_by_another_meanwhile(pipe, parked, close):
     g = go(read, pipe.r, 1)
@@ -377,6 +389,90 @@ def test_a_wrong_guess_is_found_out(parked, tmp_path):
     os.close(w)
 
 
+def test_a_fifo_whose_number_is_a_regular_files(tmp_path):
+    """Closed where nobody sees it, or without the patch: what is written goes on where it was, not at offset 0."""
+    import ctypes
+
+    def unpatched(fd):
+        gmpx.patch.undo("os")
+        os.close(fd)
+        gmpx.patch.os()
+
+    os.mkfifo(tmp_path / "fifo")
+    for close in (ctypes.CDLL(None).close, unpatched):
+        fifo = os.open(tmp_path / "fifo", os.O_RDWR)
+        write(fifo, b"1")
+        assert read(fifo, 1) == b"1"
+        close(fifo)
+        fd = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        assert fd == fifo
+        assert write(fd, b"one ") + write(fd, b"two") == 7
+        assert (tmp_path / "f").read_bytes() == b"one two"
+        os.close(fd)
+
+
+def test_a_file_whose_number_is_a_pipes_after_undo(tmp_path, parked):
+    fd = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    read(fd, 1)
+    gmpx.patch.undo("os")
+    os.close(fd)
+    r, w = os.pipe()
+    gmpx.patch.os()
+    assert r == fd
+    g = go(read, r, 1)
+    parked(g)
+    write(w, b"x")
+    assert g.result(PATIENCE) == b"x"
+    os.close(r)
+    os.close(w)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_NETLINK"), reason="Linux has netlink")
+def test_a_message_is_read_whole():
+    """Also where the kernel does not tell how long it is."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 2) as s:  # NETLINK_USERSOCK
+        s.bind((0, 0))
+        s.sendto(b"x" * 10_000, s.getsockname())
+        assert len(read(s.fileno(), 65536)) == 10_000
+
+
+def test_short_writes_stay_together_without_reopening(in_thread):
+    """A pipe that can only be polled before each write, beside a thread that writes to it, too."""
+    import resource
+
+    was = _nowait(False)
+    r, w = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        write(w, b"-")  # how the pipe is asked is found out here
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        _nowait(was)
+    read(r, 1)
+    got = []
+
+    def writes(c):
+        for _ in range(60):
+            write(w, c * 4000)
+
+    def reads():
+        left = 2 * 60 * 4000
+        while left:
+            got.append(read(r, 4096))
+            left -= len(got[-1])
+            time.sleep(0.0005)
+
+    writer, reader = in_thread(writes, b"a"), in_thread(reads)
+    go(writes, b"b").result(PATIENCE)
+    writer.join(PATIENCE)
+    reader.join(PATIENCE)
+    text = b"".join(got)
+    assert all(text[i : i + 4000] in (b"a" * 4000, b"b" * 4000) for i in range(0, len(text), 4000))
+    os.close(r)
+    os.close(w)
+
+
 def test_foreign_threads_block(pipe, in_thread):
     thread = in_thread(read, pipe.r, 10)
     write(pipe.w, b"x")
@@ -405,6 +501,8 @@ BAD = [
     lambda: os.readv(0, [b"x"]),
     lambda: os.readv(9999, [bytearray(1)]),
     lambda: os.writev(1, ["x"]),
+    lambda: os.writev(1, iter([b"x"])),
+    lambda: os.readv(0, {1: bytearray(1)}.values()),
     lambda: os.close("x"),
     lambda: os.close(9999),
     lambda: os.dup2(9999, 9998),

@@ -104,7 +104,8 @@ cdef int gate_pass(gm_standin* s, PyObject* self, PyObject** args, Py_ssize_t n)
     elif n > 1:
         fd = small_int(args[1])
         if s.gate == GATE_DUP2:
-            closes(fd)
+            if pd_find(<int>fd) != NULL and fd != small_int(args[0]) and gm_fd_open(<int>small_int(args[0])):
+                closes(fd)              # else it leaves fd open
         else:                           # closerange
             for fd in range(max(small_int(args[0]), 0), min(fd, <int64_t>gm_load_u32_acquire(&pd_top) * PD_CHUNK)):
                 closes(fd)

@@ -19,7 +19,9 @@ struct iovec { void *iov_base; size_t iov_len; };
 #  define gm_fd_kind_else(fd) 0
 #  define gm_fd_nonblock(fd) 0
 #  define gm_tty_patience(fd) (-1)
-#  define gm_fd_there(fd) ((Py_ssize_t)0)
+#  define gm_write_most(fd) ((Py_ssize_t)0)
+#  define gm_fd_open(fd) 0
+#  define gm_fd_there(fd) ((Py_ssize_t)-1)
 #  define gm_read_now(fd, v, n, kind) (-1)
 #  define gm_write_now(fd, v, n, kind) (-1)
 #  define gm_read_plain(fd, v, n) (-1)
@@ -31,6 +33,7 @@ struct iovec { void *iov_base; size_t iov_len; };
 #  define GM_STREAMS 1
 #  include <errno.h>
 #  include <fcntl.h>
+#  include <limits.h>
 #  include <stdio.h>
 #  include <string.h>
 #  include <sys/ioctl.h>
@@ -84,10 +87,22 @@ __attribute__((noinline)) static int gm_tty_patience(int fd) {
     return t.c_cc[VTIME] * 100;
 }
 
-/* How many bytes there are to read, as far as the kernel says. */
+/* How many bytes a file of GM_KIND_POLL that polls writable is given at once. A terminal has room for some, a
+ * pipe for PIPE_BUF, which must stay together; a device (a tunnel's) may take each write for a message. */
+__attribute__((noinline)) static ssize_t gm_write_most(int fd) {
+    struct stat s;
+    if (isatty(fd)) return 256;
+    return fstat(fd, &s) == 0 && S_ISFIFO(s.st_mode) ? PIPE_BUF : SSIZE_MAX;
+}
+
+static int gm_fd_open(int fd) {
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* How many bytes there are to read; -1: the kernel does not say. */
 static ssize_t gm_fd_there(int fd) {
     int n = 0;
-    return ioctl(fd, FIONREAD, &n) == 0 ? n : 0;
+    return ioctl(fd, FIONREAD, &n) == 0 ? n : -1;
 }
 
 static ssize_t gm_read_plain(int fd, struct iovec *v, int n) {
@@ -97,9 +112,15 @@ static ssize_t gm_write_plain(int fd, struct iovec *v, int n) {
     return n == 1 ? write(fd, v->iov_base, v->iov_len) : writev(fd, v, n);
 }
 
-/* Another open file of what fd is, which does not block; -1: not to be had. */
+/* Another open file of what fd is, which does not block; -1: not to be had. Of a regular file, whose number was a
+ * FIFO's before, it would be one at offset 0. */
 __attribute__((noinline)) static int gm_reopen(int fd, int flags) {
     char path[40];
+    struct stat s;
+    if (fstat(fd, &s) != 0 || !(S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode))) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }

@@ -6,8 +6,9 @@
 #        itself (streams.h says how), so that a readiness which somebody else has taken blocks nobody.
 #        Where the kernel has nothing of the kind (GM_KIND_POLL) poll(2) is asked before.
 #   ST2  A descriptor that is O_NONBLOCK never parks, unless that is of our making (PD_NONBLOCK).
-#   ST3  pd.flags keeps the kind of file. Who closes by os.close, os.dup2 or FileIO.close clears it (gate_pass). If
-#        somebody else has: a wrong GM_KIND_FILE is a call without us, any other is found out by an errno.
+#   ST3  pd.flags keeps the kind of file. Who closes by os.close, os.dup2 or FileIO.close clears it (gate_pass), and
+#        so does the patch, before which nobody saw to that. If somebody else has closed: a wrong GM_KIND_FILE is a
+#        call without us, any other is found out by an errno.
 #   ST4  What writes waits until all is written, as write(2) on a file that blocks does. Not for a
 #        BufferedWriter, which goes on by itself: what it has passed on counts, even if a wait is cancelled.
 #   ST5  A goroutine parks inside FileIO with the lock of the BufferedReader or BufferedWriter held, which would
@@ -31,6 +32,8 @@ cdef extern from "rt/io/streams.h" nogil:
     int gm_fd_kind_else(int)
     bint gm_fd_nonblock(int)
     int gm_tty_patience(int)
+    Py_ssize_t gm_write_most(int)
+    bint gm_fd_open(int)
     Py_ssize_t gm_fd_there(int)
     Py_ssize_t gm_read_now(int, gm_iov*, int, int)
     Py_ssize_t gm_write_now(int, gm_iov*, int, int)
@@ -44,6 +47,7 @@ cdef extern from *:
     #endif
     """
     int64_t PyLong_AsLongLong(PyObject*) except? -1
+    bint PySequence_Check(PyObject*) noexcept
     int EOPNOTSUPP
     int ENOTSOCK
     int ENOTSUP
@@ -51,7 +55,7 @@ cdef extern from *:
 cdef enum:
     FAILED = -1                         # with an errno; an exception is -2
     READ_MOST = 2147479552              # what Linux moves at once
-    TTY_BYTES = 256                     # a terminal that polls writable has room for some
+    POLLED_BYTES = 256                  # gm_write_most is never less
     SHORT_BYTES = 4096                  # to be copied
     TURN_BYTES = 4096                   # stream_turn
 
@@ -74,6 +78,20 @@ cdef int pd_set_kind(gm_pd* pd, int kind) noexcept nogil:
     return kind
 
 
+cdef void kinds_forget() noexcept nogil:
+    # ST3
+    cdef gm_pd* chunk
+    cdef uint32_t i
+    cdef int k
+    for i in range(gm_load_u32_acquire(&pd_top)):
+        chunk = <gm_pd*>gm_load_ptr_acquire(&pd_chunks[i])
+        if chunk == NULL:
+            continue
+        for k in range(PD_CHUNK):
+            if gm_load_u32_relaxed(&chunk[k].flags) & PD_KIND:
+                gm_fetch_and_u32_seqcst(&chunk[k].flags, ~<uint32_t>PD_KIND)
+
+
 cdef inline gm_pd* stream_pd(gm_m* m, int64_t fd) noexcept nogil:
     # NULL: the original does it.
     cdef gm_pd* pd
@@ -91,6 +109,7 @@ cdef Py_ssize_t stream_attempt(gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bin
     # Without waiting: how many bytes; FAILED, with errno. EAGAIN: there is nothing, or no room.
     cdef int fd = pd.fd
     cdef int kind = pd_kind(pd)
+    cdef int found
     cdef int e
     cdef Py_ssize_t r
     cdef PyThreadState* ts
@@ -115,7 +134,8 @@ cdef Py_ssize_t stream_attempt(gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bin
             if PyErr_CheckSignals() < 0:
                 return -2
         elif (e == EOPNOTSUPP or e == ENOTSUP or e == ENOTSOCK) and kind != GM_KIND_POLL:
-            kind = GM_KIND_POLL if kind == GM_KIND_REOPEN else gm_fd_kind_else(fd)
+            found = gm_fd_kind_else(fd)
+            kind = GM_KIND_POLL if found == kind else found     # there is no reopening it
             pd_set_kind(pd, kind)
             if kind == GM_KIND_UNKNOWN:
                 return failed(EBADF)
@@ -186,12 +206,15 @@ cdef bint give_back(gm_m* m, int r) noexcept:
 cdef inline Py_ssize_t stream_try(int fd, gm_iov* v, int n, Py_ssize_t size, int kind,
                                   bint writes) noexcept nogil:
     cdef gm_iov first
+    cdef Py_ssize_t most
     if not writes:
         return gm_read_now(fd, v, n, kind)
-    if kind == GM_KIND_POLL and size > TTY_BYTES and not gm_fd_nonblock(fd):
-        first.iov_base = v.iov_base
-        first.iov_len = min(v.iov_len, <size_t>TTY_BYTES)
-        return gm_write_now(fd, &first, 1, kind)
+    if kind == GM_KIND_POLL and size > POLLED_BYTES and not gm_fd_nonblock(fd):
+        most = gm_write_most(fd)
+        if size > most:
+            first.iov_base = v.iov_base
+            first.iov_len = min(v.iov_len, <size_t>most)
+            return gm_write_now(fd, &first, 1, kind)
     return gm_write_now(fd, v, n, kind)
 
 
@@ -262,7 +285,8 @@ cdef inline int stream_turn(gm_m* m, Py_ssize_t size, bint writes) except -1:
 
 cdef PyObject* stream_bytes(gm_m* m, gm_pd* pd, Py_ssize_t size, PyObject* file) except? NULL:
     # A new bytes object; NULL without an exception: failed, with errno. What is short comes by the M's buffer;
-    # a long one is as large as what is there, so that nothing is copied, or held while parked.
+    # a long one is as large as what is there, so that nothing is copied, or held while parked. A message (of a
+    # device, of netlink, a datagram that comes just now) would lose what has no room.
     cdef int64_t deadline = NO_DEADLINE
     cdef gm_iov v
     cdef Py_ssize_t n, room
@@ -272,7 +296,9 @@ cdef PyObject* stream_bytes(gm_m* m, gm_pd* pd, Py_ssize_t size, PyObject* file)
     while True:
         room = size
         if room > SHORT_BYTES:
-            room = min(room, max(gm_fd_there(pd.fd), SHORT_BYTES))
+            n = gm_fd_there(pd.fd)
+            if n > 0 or (n == 0 and pd_kind(pd) != GM_KIND_SOCKET):
+                room = min(room, max(n, SHORT_BYTES))
         if room <= SHORT_BYTES:
             v.iov_base = scratch_of(m)
         else:
@@ -370,10 +396,9 @@ cdef PyObject* stream_vector(gm_m* m, PyCFunction original, PyObject* module, Py
         pd = stream_pd(m, small_int(args[0]))
     if pd == NULL:
         return gm_call_fast(original, module, args, nargs)
-    try:
-        items = list(<object>args[1])
-    except TypeError:
+    if not PySequence_Check(args[1]):
         return gm_call_fast(original, module, args, nargs)
+    items = list(<object>args[1])
     n = len(items)
     if n == 0 or n > 1024:
         return gm_call_fast(original, module, args, nargs)
@@ -417,6 +442,8 @@ def _swap_stream(name, on):
     The function behind os.read, os.write, os.readv or os.writev: ours, or the original."""
     import posix
     f = getattr(posix, name)
+    if on:
+        kinds_forget()
     if name == "read":
         swap_builtin(f, on, <PyCFunction><void*>patched_read, &plain_read, METH_FASTCALL)
     elif name == "write":
