@@ -133,7 +133,8 @@ def _check_tls(tls: object, listener: object) -> SSLContext | None:
         return listener.context if ssl and isinstance(listener, ssl.SSLSocket) else None
     if not ssl or not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"tls must be an ssl.SSLContext, not {type(tls).__name__}")
-    return tls
+    context: SSLContext = tls
+    return context
 
 
 class _Server:

@@ -67,7 +67,7 @@ def _listed(sigset: Any) -> list[Any] | None:
 
 
 def _number(info: Any) -> int:
-    return info if isinstance(info, int) else info.si_signo  # type: ignore[no-any-return]
+    return info if isinstance(info, int) else int(info.si_signo)
 
 
 def _take(wanted: list[Any], name: str) -> Any:
