@@ -117,6 +117,9 @@ ALONE = {
         "*.test_above_fd_setsize": PROCESS + "the limit on descriptors, and uses all of them up",
     },
     "test_smtplib": {"*.DebuggingServerTests.*": PROCESS + "sys.stdout"},
+    "test_ftplib": {"*.TestTimeouts.*": PROCESS + "the default time-out; one port for all"},
+    "test_poplib": {"*.TestTimeouts.*": PROCESS + "the default time-out; one port for all"},
+    **({"test_imaplib": {"*linetoolong*": PROCESS + "a constant of imaplib"}} if ALL else {}),
     "test_xmlrpc": {
         "*.FailingServerTestCase.*": PROCESS + "a class of http.server",
         "*.CGIHandlerTestCase.*": PROCESS + "os.environ and sys.stdout",
@@ -160,13 +163,17 @@ ALONE = {
 }
 
 # Which modules each goroutine needs a copy of, because their globals say which server is meant.
+ASYNCORE = [
+    f"{package}{name}"
+    for package in ("", "test.support.")
+    for name in ("asyncore", "asynchat", "smtpd")
+]
 COPIES = {
     "test_xmlrpc": ["test.test_xmlrpc"],
-    "test_smtplib": [
-        f"{package}{name}"
-        for package in ("", "test.support.")
-        for name in ("asyncore", "asynchat", "smtpd")
-    ],
+    "test_smtplib": ASYNCORE,
+    "test_ftplib": ASYNCORE,
+    "test_poplib": [*ASYNCORE, "test.test_ftplib"],
+    "test_imaplib": ["test.test_imaplib"],
 }
 
 
