@@ -26,6 +26,7 @@ cdef extern from *:
         int fd
         unsigned int readable
         unsigned int writable
+        int seekable
         unsigned int closefd
     PyObject* gm_buffered_raw(PyObject*) noexcept
     ctypedef PyObject* (*gm_unary)(PyObject*) except? NULL
@@ -120,9 +121,10 @@ cdef PyObject* patched_next(PyObject* self) except? NULL:
 # ---- FileIO --------------------------------------------------------------------------------
 
 cdef inline gm_pd* file_pd(gm_m* m, PyObject* self, bint writes) noexcept:
-    # NULL: the original does it, or says why not.
+    # NULL: the original does it, or says why not. What is known to be seekable never waits for others, and is
+    # not asked by a system call what it is. (But the standard streams, to which os.dup2 gives other files.)
     cdef gm_fileio* f = <gm_fileio*>self
-    if m == NULL or not (f.writable if writes else f.readable):
+    if m == NULL or (f.seekable > 0 and f.fd > 2) or not (f.writable if writes else f.readable):
         return NULL
     return stream_pd(m, f.fd)
 
@@ -307,7 +309,8 @@ cdef int check_layout(object FileIO) except -1:
         a = <gm_fileio*><PyObject*>reader
         b = <gm_fileio*><PyObject*>writer
         good = (a.fd == r and b.fd == w and a.readable == 1 and a.writable == 0 and a.closefd == 1
-                and b.readable == 0 and b.writable == 1 and b.closefd == 0
+                and b.readable == 0 and b.writable == 1 and b.closefd == 0 and not writer.seekable()
+                and b.seekable == 0
                 and gm_buffered_raw(<PyObject*>buffered) == <PyObject*>reader)
     os.close(w)
     if not good:
