@@ -4,12 +4,15 @@ import builtins
 import io
 import os
 import sys
+from _thread import start_new_thread
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from gmpx._core import (
+    Event,
+    Mutex,
     _Builtin,
     _gate,
     _swap_file,
@@ -108,12 +111,90 @@ def _at_terminal() -> bool:
         return False
 
 
+class Line:
+    """A line that a thread edits at the terminal, by readline.
+
+    Nothing ends that but a line. Who is interrupted leaves, with the terminal as it was before; the next one who
+    asks takes the line over, and what had been typed until then is dropped.
+    """
+
+    def __init__(self, prompt: object) -> None:
+        self.over = Event()
+        self.value = ""
+        self.error: BaseException | None = None
+        self.dropped = ""
+        self.settings: Any = None  # the terminal's while it is edited, once somebody has left
+        self.begun = False
+        self.prompt = prompt
+
+    def _read(self) -> None:
+        try:
+            self.value = _functions["input"].plain(self.prompt)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.set()
+
+    def wait(self) -> str:
+        termios = import_module("termios")
+        before = termios.tcgetattr(0)
+        if not self.begun:
+            start_new_thread(self._read, ())
+            self.begun = True
+        elif not self.over.is_set():
+            termios.tcsetattr(0, termios.TCSANOW, self.settings)
+        try:
+            self.over.wait()
+        except BaseException:
+            if not self.over.is_set():
+                self.settings = termios.tcgetattr(0)
+                self.dropped = sys.modules["readline"].get_line_buffer()
+                termios.tcsetattr(0, termios.TCSANOW, before)
+            raise
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.value.removeprefix(self.dropped)
+        finally:
+            self.error = None  # no cycle through the traceback
+
+
+_left: Line | None = None  # whoever asked for it was interrupted
+_terminal = Mutex()
+
+
+def _edited(prompt: object) -> str:
+    global _left
+    with _terminal:
+        line, _left = _left, None
+        if line is None:
+            line = Line(prompt)
+        else:
+            sys.stdout.write(str(prompt))
+            sys.stdout.flush()
+        try:
+            return line.wait()
+        except BaseException:
+            if line.begun and not line.over.is_set():
+                _left = line
+            raise
+
+
+def _forked() -> None:
+    global _left, _terminal
+    _left, _terminal = None, Mutex()  # the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def input(prompt: object = "", /) -> str:
     """At a terminal a line that has been typed is fetched at once; the rest is sys.stdin.readline's."""
     if not _at_terminal():
         return _functions["input"].plain(prompt)  # type: ignore[no-any-return]
     if "readline" in sys.modules:
-        return blocking(_functions["input"].plain, prompt)  # type: ignore[no-any-return]
+        return _edited(prompt)
     sys.stdout.flush()
     sys.stderr.write(str(prompt))  # where CPython writes it, too
     sys.stderr.flush()

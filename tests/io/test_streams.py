@@ -781,6 +781,62 @@ print("got", input("name? "), flush=True)
     os.close(master)
 
 
+@pytest.mark.parametrize("end", ["asks again", "ends", "ends meanwhile"])
+def test_ctrl_c_at_a_terminal_with_readline(end):
+    """The terminal is as it was, and what is typed afterwards goes to the next input."""
+    pytest.importorskip("readline")
+    code = """
+import fcntl, readline, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if sys.argv[1] == "ends meanwhile":
+    gmpx.go(input, "? ")
+    gmpx.sleep(0.5)
+    sys.exit()
+try:
+    input("? ")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+if sys.argv[1] == "asks again":
+    print("got", input("again? "), flush=True)
+"""
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import gmpx, gmpx.patch, sys; gmpx.patch.all()\n" + code, end],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    got = b""
+
+    def until_it_says(text):
+        nonlocal got
+        while text not in got:
+            got += read(master, 1000)
+
+    def until_readline_has_it():
+        while termios.tcgetattr(slave)[3] == before[3]:
+            gmpx.sleep(0.001)
+
+    until_it_says(b"? ")
+    until_readline_has_it()
+    if end != "ends meanwhile":
+        write(master, b"abc")
+        until_it_says(b"abc")
+        write(master, b"\x03")
+        until_it_says(b"interrupted")
+    if end == "asks again":
+        until_it_says(b"again? ")
+        until_readline_has_it()
+        write(master, b"gopher\r")
+        until_it_says(b"got gopher\r\n")
+    assert process.wait(PATIENCE) == 0
+    assert termios.tcgetattr(slave) == before
+    os.close(slave)
+    os.close(master)
+
+
 def test_output_at_exit_is_complete():
     """More than the pipe takes is left to the interpreter's last flush."""
     for code in ("sys.stdout.write('x' * 300_000)", "print('x' * 299_999)\ngmpx.go(print, end='')"):
