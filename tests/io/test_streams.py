@@ -837,6 +837,38 @@ if sys.argv[1] == "asks again":
     os.close(master)
 
 
+def test_a_forks_child_has_streams_that_somebody_waits_in():
+    code = """
+import multiprocessing, os
+def work():
+    print("worked", flush=True)
+g = gmpx.go(sys.stdin.readline)
+while g.wait_reason != "IO wait":
+    gmpx.gosched()
+process = multiprocessing.get_context("fork").Process(target=work)
+process.start()
+process.join()
+print(process.exitcode, flush=True)
+h = gmpx.go(lambda: sys.stderr.write("x" * 300_000))
+while h.wait_reason != "IO wait":
+    gmpx.gosched()
+if not os.fork():
+    print("the child", file=sys.stderr, flush=True)
+    os._exit(0)
+print("forked", flush=True)
+print(os.wait()[1], g.result(), flush=True)
+h.result()
+"""
+    with child(code, stderr=subprocess.PIPE) as process:
+        assert [process.stdout.readline() for _ in range(3)] == [b"worked\n", b"0\n", b"forked\n"]
+        g = go(process.stderr.read)
+        process.stdin.write(b"for the parent\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"0 for the parent\n\n"
+        text = g.result(PATIENCE)
+        assert len(text) == 300_010 and b"the child\n" in text
+
+
 def test_output_at_exit_is_complete():
     """More than the pipe takes is left to the interpreter's last flush."""
     for code in ("sys.stdout.write('x' * 300_000)", "print('x' * 299_999)\ngmpx.go(print, end='')"):

@@ -69,7 +69,23 @@ cdef int file_goes_on(PyObject* file) except -1:
 
 
 cdef void files_forked() noexcept:
+    # Who parks has stayed with the parent, with the lock of what is over the file. So a standard stream is another
+    # object here, over the same descriptor (multiprocessing's child begins by closing sys.stdin).
     global parked_count
+    if parked_count == 0:
+        return
+    import sys
+    for name in ("stdin", "stdout", "stderr"):
+        try:
+            stream = getattr(sys, name)
+            raw = stream.buffer.raw
+            if <uintptr_t><PyObject*>raw in parked_files:
+                new = open(raw.fileno(), "r" if name == "stdin" else "w", encoding=stream.encoding,
+                           errors=stream.errors, closefd=False)
+                new.reconfigure(line_buffering=stream.line_buffering)
+                setattr(sys, name, new)
+        except Exception:
+            pass                        # the program's own, or closed
     parked_count = 0
     parked_files.clear()
 
