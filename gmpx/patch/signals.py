@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from importlib import import_module
+from threading import get_ident, main_thread
 from typing import Any
 
 from gmpx._core import (
@@ -14,6 +15,7 @@ from gmpx._core import (
     _note_sigmask,
     _set_signal,
     _signal_fd,
+    go,
     notify_closing,
     readable,
     run_on_main,
@@ -267,18 +269,26 @@ class Handlers:
 
     def apply(self) -> None:
         handlers.wraps = True
-        self._exchange(handlers.wrapped)
+        self._exchange()
 
     def undo(self) -> None:
         handlers.wraps = False
-        self._exchange(handlers.unwrapped)
+        self._exchange()
 
-    def _exchange(self, change: Any) -> None:
+    def _exchange(self) -> None:
+        # Another thread does not wait for the main one, which may wait for that thread, or for the registry's lock.
+        if get_ident() == main_thread().ident:
+            self._on_main()
+        else:
+            go(self._on_main)
+
+    def _on_main(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):
             # the main thread has not used gmpx, or ends: nothing can go to its goroutine
-            run_on_main(self._change, change)
+            run_on_main(self._change)
 
-    def _change(self, change: Any) -> None:
+    def _change(self) -> None:
+        change = handlers.wrapped if handlers.wraps else handlers.unwrapped
         for number in signal.valid_signals():
             handler = handlers.plain_getsignal(number)
             new = change(handler)

@@ -503,3 +503,39 @@ def test_one_ctrl_c_ends_a_server_whose_handler_holds_the_thread(call):
             print("interrupted")
         """
     )
+
+
+def test_patching_on_another_thread_waits_for_nobody():
+    """The main thread waits for that one, or for the registry."""
+    run("""
+    def handler(*_): raise SystemExit
+    signal.signal(SIGUSR1, handler)
+    go(gmpx.sleep, 0).join()
+    for call in gmpx.patch.all, gmpx.patch.undo:
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert signal.getsignal(SIGUSR1) is handler
+    gmpx.patch.all()
+    def quits(): kill(SIGUSR1)
+    go(quits)
+    try:
+        gmpx.sleep(20)
+    except SystemExit:
+        pass
+    gmpx.patch.undo()
+
+    gmpx.gomaxprocs(2)
+    begun = []
+    def patches():
+        assert threading.current_thread() is not threading.main_thread()
+        begun.append(True)
+        gmpx.patch.all()
+    g = go(patches)
+    while not begun:
+        time.sleep(0.01)                        # this thread stands: another takes it
+    while not gmpx.patch.is_patched("subprocess"):
+        time.sleep(0.01)                        # as the patch has it, if it has it by then
+    g.result(20)
+    """)
