@@ -3,6 +3,7 @@
 import builtins
 import io
 import os
+import stat
 import sys
 from _thread import start_new_thread
 from collections.abc import Iterator
@@ -69,9 +70,9 @@ def _blocks(fd: Any) -> bool:
 
 
 def sendfile(out_fd: Any, *args: Any, **kwargs: Any) -> int:
-    """No flag makes it non-blocking."""
+    """No flag makes it non-blocking. A regular file, which shutil copies to, is a direct call as ever."""
     plain = _functions["os.sendfile"].plain
-    if _blocks(out_fd):
+    if _blocks(out_fd) and not stat.S_ISREG(os.fstat(out_fd).st_mode):
         return blocking(plain, out_fd, *args, **kwargs)  # type: ignore[no-any-return]
     return plain(out_fd, *args, **kwargs)  # type: ignore[no-any-return]
 

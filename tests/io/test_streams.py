@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -722,6 +723,19 @@ def test_sendfile_and_splice(pipe, parked, tmp_path):
                 got += read(pipe.r, 65536)
             assert got == data
             g.result(PATIENCE)
+
+
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="has no sendfile")
+def test_sendfile_to_a_regular_file_needs_no_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr("gmpx.patch.streams.blocking", None)
+    (tmp_path / "a").write_bytes(b"hello")
+    shutil.copyfile(tmp_path / "a", tmp_path / "b")
+    with open(tmp_path / "a", "rb") as a, open(tmp_path / "b", "wb") as b:
+        try:
+            assert os.sendfile(b.fileno(), a.fileno(), 0, 5) == 5
+        except OSError as error:  # to sockets alone, here
+            assert error.errno in (errno.ENOTSOCK, errno.EINVAL)
+    assert (tmp_path / "b").read_bytes() in (b"hello", b"")
 
 
 def child(code, **kwargs):
