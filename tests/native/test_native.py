@@ -51,7 +51,7 @@ PARTS = {
     "machine": (
         "machine_nogil",
         [
-            ("cdef enum:\n    AWAIT_P_NS", "cdef inline gm_m* getm()"),
+            ("cdef enum:\n    AWAIT_P_NS", 'cdef extern from *:\n    """\n    /* Always inline'),
             ("cdef inline bint schedules(", "cdef inline bint runs_main("),
             ("# ---- Ps: under sched.lock", "# ---- gomaxprocs"),
             ("cdef inline gm_m* allm_first()", "cdef void m_free("),

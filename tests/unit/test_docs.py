@@ -73,7 +73,7 @@ def test_readme(monkeypatch):
         with contextlib.redirect_stdout(printed):
             globs = {"__name__": "readme"}
             exec(compile(code, "README.md", "exec"), globs)
-        assert gmpx.patch.report().count("not patched") == 3
+        assert all(line.endswith(": not patched") for line in gmpx.patch.report().splitlines())
     finally:
         gmpx.patch.undo()
     assert printed.getvalue().splitlines() == expected

@@ -79,11 +79,14 @@ def _sigint_handler(signum, frame):
 
 
 cdef int gives_way(gm_m* m) except -1:
-    # To the main goroutine, which has an interrupt.
+    # To the main goroutine, which has an interrupt. A cancel from before waits for the next park.
     cdef gm_g* g = m.curg
+    cdef uint32_t cancelled
     if g != NULL:
+        cancelled = g.flags & GF_CANCEL
         yield_now(m, g)
-        take_cancel(g)
+        if g.flags & GF_CANCEL & ~cancelled:
+            take_cancel(g)
     return 0
 
 
