@@ -20,6 +20,7 @@ from gmpx._core import (
     _swap_next,
     _swap_stream,
     blocking,
+    gosched,
     wait_readable,
     wait_writable,
 )
@@ -199,8 +200,37 @@ def input(prompt: object = "", /) -> str:
     sys.stdout.flush()
     sys.stderr.write(str(prompt))  # where CPython writes it, too
     sys.stderr.flush()
-    wait_readable(0)
-    return _functions["input"].plain()  # type: ignore[no-any-return]
+    while True:
+        wait_readable(0)
+        mutex = _fetching
+        if mutex.try_lock():
+            try:
+                if _is_readable(0):  # else another goroutine has had the line
+                    return _functions["input"].plain()  # type: ignore[no-any-return]
+            finally:
+                mutex.unlock()
+        gosched()
+
+
+# A line wakes all who ask, and is one goroutine's. Never waited for: a signal handler may ask, too.
+_fetching = Mutex()
+
+
+def _fetching_anew() -> None:
+    global _fetching
+    _fetching = Mutex()  # whoever held it is the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fetching_anew)
+
+
+def _is_readable(fd: int) -> bool:
+    try:
+        wait_readable(fd, timeout=0)
+    except TimeoutError:
+        return False
+    return True
 
 
 _functions = {"input": _Builtin(builtins.input, input)} | {

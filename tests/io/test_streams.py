@@ -1,5 +1,6 @@
 """os.read, os.write and io's files on pipes, FIFOs and terminals, patched."""
 
+import contextlib
 import errno
 import io
 import os
@@ -12,6 +13,7 @@ import sys
 import termios
 import time
 import tty
+from functools import partial
 from os import read, readv, write, writev
 
 import pytest
@@ -765,6 +767,38 @@ print(input("? "), sys.stdin.readline(), sys.stdin.read())
         assert process.returncode == 0
 
 
+@contextlib.contextmanager
+def at_terminal(code):
+    """A process at a terminal of its own; what types there, and what reads until something is shown."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import gmpx, gmpx.patch, os, sys; gmpx.patch.all()\n" + code],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+
+    rest = b""
+
+    def until(what):
+        nonlocal rest
+        got, rest = rest, b""
+        while what not in got:
+            got += read(master, 1000)
+        end = got.index(what) + len(what)
+        got, rest = got[:end], got[end:]
+        return got
+
+    try:
+        yield process, partial(write, master), until
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        os.close(master)
+
+
 def test_input_at_a_terminal():
     code = """
 ticks = []
@@ -776,23 +810,36 @@ def tick():
 gmpx.go(tick)
 print("got", input("name? "), flush=True)
 """
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import gmpx, gmpx.patch, os, sys; gmpx.patch.all()\n" + code],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    got = b""
-    while b"ticked" not in got:
-        got += read(master, 1000)
-    assert b"name? " in got
-    write(master, b"gopher\n")
-    while b"got gopher" not in got:
-        got += read(master, 1000)
-    assert process.wait(PATIENCE) == 0
-    os.close(master)
+    with at_terminal(code) as (process, say, until):
+        assert b"name? " in until(b"ticked")
+        say(b"gopher\n")
+        until(b"got gopher")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_two_goroutines_ask_at_one_terminal():
+    """The one that has lost parks again, instead of waiting for the next line in its thread."""
+    code = """
+gs = [gmpx.go(input) for _ in range(2)]
+while any(g.wait_reason != "IO wait" for g in gs):
+    gmpx.gosched()
+print("asked", flush=True)
+first = next(gmpx.as_completed(gs))
+print("first", first.result(), flush=True)
+for _ in range(5):
+    gmpx.sleep(0.01)                        # on whichever thread they are
+    gmpx.map(gmpx.sleep, [0.001] * 4)
+print("slept", flush=True)
+print("both", sorted(gmpx.gather(*gs)), flush=True)
+"""
+    with at_terminal(code) as (process, say, until):
+        until(b"asked")
+        say(b"one\n")
+        until(b"first one")
+        until(b"slept")
+        say(b"two\n")
+        until(b"both ['one', 'two']")
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("end", ["asks again", "ends", "ends meanwhile"])
