@@ -6,7 +6,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from gmpx._core import _parks
+from gmpx._core import FailFast, _parks
 from gmpx._core import timeout as time_limit
 from gmpx.io import names
 from gmpx.io.sockets import Socket
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from gmpx.io.tls import TLSSocket
+
+ENDLESS_S = 1e9  # settimeout takes nine times as much
 
 
 @overload
@@ -57,7 +59,7 @@ def open_connection(
         OSError: of the last address that was tried. TimeoutError: no connection in time.
         socket.gaierror: there is no such name.
         ssl.SSLError: of the handshake; SSLCertVerificationError: the certificate is not good.
-        ValueError: timeout is out of range, or server_hostname without tls. TypeError: tls is none.
+        ValueError: timeout is out of range, or server_hostname without tls. TypeError: tls or timeout is none.
 
     Parks the goroutine; on a foreign thread, blocks the thread. Go: net.Dial, tls.Dial.
     """
@@ -67,9 +69,8 @@ def open_connection(
         context = client_context(tls)
     elif server_hostname is not None:
         raise ValueError("server_hostname without tls")
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout must not be negative or NaN: {timeout!r}")
-    deadline = None if timeout is None else time.monotonic() + timeout
+    timeout = FailFast.check_timeout(timeout)
+    deadline = None if timeout is None or timeout > ENDLESS_S else time.monotonic() + timeout
     s = _connect(host, port, deadline)
     try:
         s.settimeout(None if tls is False or deadline is None else _left(deadline))

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gmpx._core import Goroutine, Semaphore, go, select, shield, sleep, spawn, timeout
+from gmpx._core import FailFast, Goroutine, Semaphore, go, select, shield, sleep, spawn, timeout
 from gmpx.arguments import limit_of
 from gmpx.context import Context
 from gmpx.io.signalling import Signals
@@ -86,8 +86,9 @@ def serve(
 
     Raises:
         OSError: of the listener.
-        ValueError: limit, grace or handshake_timeout is out of range, or the socket is no stream.
-        TypeError: no handler, listener, address or context where there should be one.
+        ValueError: limit, grace or handshake_timeout is out of range, the socket is no stream or does not
+            listen, or the SSLContext is one for clients.
+        TypeError: no handler, listener, address, context or number where there should be one.
         Cancelled, KeyboardInterrupt ...: what has ended it.
 
     Parks the goroutine; on a foreign thread, blocks the thread.
@@ -96,10 +97,10 @@ def serve(
         raise TypeError(f"serve() needs a handler to call, not {type(handler).__name__}")
     if context is not None and not isinstance(context, Context):
         raise TypeError(f"context must be a gmpx.context.Context, not {type(context).__name__}")
-    if grace is not None and not grace >= 0:
-        raise ValueError(f"grace must not be negative or NaN: {grace!r}")
-    if handshake_timeout is not None and not handshake_timeout > 0:
-        raise ValueError(f"handshake_timeout must be above 0: {handshake_timeout!r}")
+    grace = FailFast.check_timeout(grace, "grace")
+    handshake_timeout = FailFast.check_timeout(handshake_timeout, "handshake_timeout")
+    if handshake_timeout == 0:
+        raise ValueError("handshake_timeout must be above 0")
     _check_listener(listener)
     tls = _check_tls(tls, listener)
     numbers = tuple(signals)
@@ -118,7 +119,7 @@ def serve(
 
 def _check_listener(listener: object) -> None:
     if isinstance(listener, socket.socket):
-        if not listener.type & socket.SOCK_STREAM:
+        if not listener.type & socket.SOCK_STREAM or not _listens(listener):
             raise ValueError(f"serve() needs a stream socket that listens, not {listener!r}")
     elif not isinstance(listener, tuple) or len(listener) != 2:
         raise TypeError(
@@ -127,12 +128,21 @@ def _check_listener(listener: object) -> None:
         )
 
 
+def _listens(s: socket.socket) -> bool:
+    try:
+        return s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+    except (AttributeError, OSError):  # closed, or a system that does not tell: accept will
+        return True
+
+
 def _check_tls(tls: object, listener: object) -> SSLContext | None:
     ssl = sys.modules.get("ssl")  # without it there are no such objects
     if tls is None:
         return listener.context if ssl and isinstance(listener, ssl.SSLSocket) else None
     if not ssl or not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"tls must be an ssl.SSLContext, not {type(tls).__name__}")
+    if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:  # each handshake would fail, and be noted as INFO
+        raise ValueError("serve() needs an SSLContext for servers, not one of PROTOCOL_TLS_CLIENT")
     context: SSLContext = tls
     return context
 

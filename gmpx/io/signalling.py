@@ -34,6 +34,15 @@ class Signals(_Receiver):
     def __init__(self, *numbers: int, capacity: int = 16) -> None:
         if not numbers:
             raise TypeError("signals() needs a signal to wait for")
+        for number in numbers:
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise TypeError(
+                    f"signals() needs signals such as signal.SIGTERM, not {type(number).__name__} {number!r}"
+                )
+            if number not in _py_signal.valid_signals():
+                raise ValueError(f"signals(): there is no such signal: {number}")
+        if not isinstance(capacity, int):
+            raise TypeError(f"signals() needs an int as its capacity, not {type(capacity).__name__}")
         if capacity < 1:
             raise ValueError(f"signals() needs a capacity of at least 1: {capacity}")
         if self.c is not None:
@@ -108,7 +117,7 @@ def signals(*numbers: int, capacity: int = 16) -> Signals:
         and gives the former handlers back. Several may receive the same signal; each gets it.
 
     Raises:
-        OSError, ValueError: there is no such signal, or it cannot be received (SIGKILL).
+        ValueError: there is no such signal. OSError: it cannot be received (SIGKILL). TypeError: no signal.
         RuntimeError: a foreign thread asks, and the main thread has not used gmpx yet.
 
     Any goroutine and thread may call it; it waits until the main goroutine parks or yields, since Python sets

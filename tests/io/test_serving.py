@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 import gmpx
-from gmpx import Cancelled, Chan, context, go, select
+from gmpx import Cancelled, Chan, context, go, select, spawn
 from gmpx.io import Socket, listen, notify_closing, open_connection, readable, serve, writable
 
 PATIENCE = 20
@@ -244,8 +244,9 @@ def test_a_listener_with_a_time_out(listener):
 
 
 def test_bad_arguments(listener):
-    with Socket(type=socket.SOCK_DGRAM) as datagrams, pytest.raises(ValueError, match="stream"):
-        serve(echo, datagrams)
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with Socket(type=kind) as other, pytest.raises(ValueError, match="a stream socket that listens"):
+            serve(echo, other)
     for wrong in (8000, "127.0.0.1:8000", echo, ("127.0.0.1",), None):
         with pytest.raises(TypeError, match="a listening socket or a tuple"):
             serve(echo, wrong)
@@ -256,8 +257,26 @@ def test_bad_arguments(listener):
     for options in ({"limit": 0}, {"grace": -1}, {"grace": math.nan}, {"signals": [12345]}):
         with pytest.raises(ValueError):
             serve(echo, listener, **options)
-    with pytest.raises(ValueError):
+    for name in ("grace", "handshake_timeout"):
+        with pytest.raises(TypeError, match=f"{name} must be a number of seconds, not str"):
+            serve(echo, listener, **{name: "1"})
+    with pytest.raises(TypeError, match="signals.. needs signals such as signal.SIGTERM, not str 'T'"):
+        serve(echo, listener, signals="TERM")
+    with pytest.raises(ValueError, match="timeout must not be negative: -1"):
         open_connection("127.0.0.1", 1, timeout=-1)
+    with pytest.raises(TypeError, match="timeout must be a number of seconds, not str"):
+        open_connection("127.0.0.1", 1, timeout="1")
+
+
+def test_time_outs_without_end(listener):
+    server = spawn(serve, (echo, listener), {"handshake_timeout": math.inf, "grace": math.inf})
+    for endless in (math.inf, 1e300):
+        with open_connection(*listener.getsockname(), timeout=endless) as s:
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+            assert s.gettimeout() is None
+    server.cancel()
+    error_of(server)
 
 
 def test_open_connection_fails():

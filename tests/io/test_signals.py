@@ -142,17 +142,22 @@ def test_wrong_arguments():
     run(
         """
         assert gmpx.patch.signals._is_open(signal.SIGKILL) is False
-        for wrong in ((), (signal.SIGKILL,), (SIGTERM, 12345), (SIGTERM, "x")):
+        def told(*numbers, **options):
             try:
-                signals(*wrong)
-            except (TypeError, ValueError, OSError):
-                pass
-            else:
-                raise AssertionError(wrong)
-        try:
-            signals(SIGTERM, capacity=0)
-        except ValueError:
-            pass
+                signals(*numbers, **options)
+            except (TypeError, ValueError, OSError) as error:
+                return type(error), str(error)
+
+        assert told()[0] is TypeError
+        assert told(signal.SIGKILL)[0] is OSError
+        for number in (12345, 0, -1):
+            assert told(SIGTERM, number) == (ValueError, f"signals(): there is no such signal: {number}")
+        for wrong in ("15", 15.0, [SIGTERM], True):
+            kind = type(wrong).__name__
+            words = f"signals() needs signals such as signal.SIGTERM, not {kind} {wrong!r}"
+            assert told(SIGTERM, wrong) == (TypeError, words)
+        assert told(SIGTERM, capacity=0)[0] is ValueError
+        assert told(SIGTERM, capacity="1") == (TypeError, "signals() needs an int as its capacity, not str")
         assert signal.getsignal(SIGTERM) is SIG_DFL
         """
     )

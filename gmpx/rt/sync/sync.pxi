@@ -134,8 +134,8 @@ cdef class FailFast(WaitGroup):
         return self.first_failed
 
     @staticmethod
-    def check_timeout(timeout):
-        return None if timeout is None else seconds_of(timeout, "timeout")
+    def check_timeout(timeout, what="timeout"):
+        return None if timeout is None else seconds_of(timeout, what)
 
 
 # ---- Mutex ---------------------------------------------------------------------------------

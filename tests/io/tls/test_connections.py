@@ -123,6 +123,8 @@ def test_wrong_arguments(listener):
         open_connection("127.0.0.1", 1, tls="yes")
     with pytest.raises(TypeError, match="tls must be an ssl.SSLContext, not bool"):
         serve(echo, listener, tls=True)
+    with pytest.raises(ValueError, match="an SSLContext for servers, not one of PROTOCOL_TLS_CLIENT"):
+        serve(echo, listener, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     with pytest.raises(ValueError, match="handshake_timeout must be above 0"):
         serve(echo, listener, tls=SERVER, handshake_timeout=0)
 
