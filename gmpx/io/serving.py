@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gmpx._core import FailFast, Goroutine, Semaphore, go, select, shield, sleep, spawn, timeout
+from gmpx._core import FailFast, Goroutine, Semaphore, _parks, go, select, shield, sleep, spawn, timeout
 from gmpx.arguments import limit_of
 from gmpx.context import Context
 from gmpx.io.signalling import Signals
@@ -108,9 +108,9 @@ def serve(
         server = _Server(handler, listener, limit_of(limit), tls, handshake_timeout)
         ends = [None if context is None else context.done(), received]
         try:
-            if ends == [None, None]:
+            if ends == [None, None] and _parks():
                 server.accept_all()
-            else:
+            else:  # on a foreign thread, too, whose accept no close would wake
                 server.accept_until(ends)
         finally:
             with shield():

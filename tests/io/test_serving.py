@@ -232,6 +232,23 @@ def test_closing_the_listener_ends_it(listener, parked):
         assert s.recv(1) == b""
 
 
+def test_closing_the_listener_ends_it_on_a_foreign_thread(listener, in_thread):
+    inside = Chan(1)
+
+    def body():
+        serve(lambda conn, address: inside.send(conn.recv(1)), listener, grace=math.inf)
+
+    def client():
+        with open_connection(*listener.getsockname()) as s:
+            s.sendall(b"x")
+        assert inside.recv() == b"x"
+        listener.close()
+
+    thread = in_thread(body)
+    client()
+    assert thread.value() is None
+
+
 def test_a_listener_with_a_time_out(listener):
     listener.settimeout(0.001)
     server = go(serve, echo, listener)
