@@ -144,7 +144,15 @@ def undo(*groups: str) -> None:
 
 
 def is_patched(name: str) -> bool:
-    """Tells whether a group ("socket"), or one function by its full name ("time.sleep"), is patched."""
+    """Tells whether a group ("socket"), or one function by its full name ("time.sleep"), is patched.
+
+    ``report()`` has the names of all that are; of any other it is False.
+
+    Raises:
+        TypeError: it is no name, but the function itself, say.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"is_patched() needs a name such as 'time.sleep', not {type(name).__name__}")
     applied = registry.applied()
     return name in applied or any(name in titles for titles in applied.values())
 

@@ -60,6 +60,8 @@ def test_groups_and_report():
     try:
         assert gmpx.patch.is_patched("socket") and gmpx.patch.is_patched("time.sleep")
         assert gmpx.patch.is_patched("socket.socket.recv")
+        with pytest.raises(TypeError, match="a name such as 'time.sleep', not builtin_function_or_method"):
+            gmpx.patch.is_patched(time.sleep)
         assert not gmpx.patch.is_patched("select")
         assert "socket.socket.recv" in gmpx.patch.report()
         gmpx.patch.select()
