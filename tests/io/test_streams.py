@@ -594,6 +594,27 @@ def test_one_buffered_file_for_many(pipe, parked):
         assert sorted(got[:6]) == [b"%d\n" % i for i in range(6)]
 
 
+def test_others_while_somebody_waits_in_one_or_two_files(pipe, parked, tmp_path):
+    """Those who use another file go on, those who use one of these wait outside, as before."""
+    (tmp_path / "f").write_bytes(b"a line\n")
+    r, w = os.pipe()
+    with open(pipe.r, "rb", closefd=False) as one, open(r, "rb") as two:
+        first = [go(one.readline), go(one.readline)]
+        parked(*first)
+        second = [go(two.readline), go(two.readline)]
+        parked(*second)
+        with open(tmp_path / "f", "rb") as f:
+            assert f.readline() == b"a line\n"
+        for gs, end in (second, w), (first, pipe.w):
+            write(end, b"1\n")
+            while not any(g.done() for g in gs):
+                gmpx.gosched()
+            parked(*(g for g in gs if not g.done()))
+            write(end, b"2\n")
+            assert {g.result(PATIENCE) for g in gs} == {b"1\n", b"2\n"}
+    os.close(w)
+
+
 def test_one_writer_for_many(pipe, parked):
     """As print of many to one standard output that is a full pipe."""
     fill_size = fill(pipe.w)

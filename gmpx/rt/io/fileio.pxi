@@ -36,6 +36,7 @@ cdef extern from *:
 
 cdef dict parked_files = {}             # address of a FileIO: [how many park in it, Event]
 cdef uint32_t parked_count = 0
+cdef PyObject* parked_only = NULL       # the one FileIO, if it is but one; borrowed, to be compared
 cdef gm_unary plain_next = NULL
 cdef PyCFunction plain_file_read = NULL
 cdef PyCFunction plain_file_readinto = NULL
@@ -46,17 +47,18 @@ cdef PyCFunction plain_file_write = NULL
 # ---- gates ---------------------------------------------------------------------------------
 
 cdef int file_parks(PyObject* file) except -1:
-    global parked_count
+    global parked_count, parked_only
     cdef list entry = parked_files.get(<uintptr_t>file)
     if entry is None:
         entry = parked_files[<uintptr_t>file] = [0, Event()]
+        parked_only = file if len(parked_files) == 1 else NULL
     entry[0] += 1
     parked_count += 1
     return 0
 
 
 cdef int file_goes_on(PyObject* file) except -1:
-    global parked_count
+    global parked_count, parked_only
     cdef list entry = parked_files.get(<uintptr_t>file)
     if entry is None:
         return 0                        # a fork's child
@@ -64,6 +66,10 @@ cdef int file_goes_on(PyObject* file) except -1:
     entry[0] -= 1
     if entry[0] == 0:
         del parked_files[<uintptr_t>file]
+        parked_only = NULL
+        if len(parked_files) == 1:
+            for other in parked_files:
+                parked_only = <PyObject*><uintptr_t>other
         entry[1].set()
     return 0
 
@@ -71,7 +77,7 @@ cdef int file_goes_on(PyObject* file) except -1:
 cdef void files_forked() noexcept:
     # Who parks has stayed with the parent, with the lock of what is over the file. So a standard stream is another
     # object here, over the same descriptor (multiprocessing's child begins by closing sys.stdin).
-    global parked_count
+    global parked_count, parked_only
     if parked_count == 0:
         return
     import sys
@@ -87,13 +93,18 @@ cdef void files_forked() noexcept:
         except Exception:
             pass                        # the program's own, or closed
     parked_count = 0
+    parked_only = NULL
     parked_files.clear()
 
 
 cdef int buffer_gate(PyObject* self) except -1:
     # ST5
     cdef list entry
-    while gm_unlikely(parked_count > 0) and polling_m() != NULL and gm_buffered_raw(self) != NULL:
+    while gm_unlikely(parked_count > 0):
+        if parked_only != NULL and parked_only != gm_buffered_raw(self):
+            return 0                    # somebody waits in sys.stdin: no reason to look closer at each call
+        if gm_buffered_raw(self) == NULL or polling_m() == NULL:
+            return 0
         entry = parked_files.get(<uintptr_t>gm_buffered_raw(self))
         if entry is None:
             return 0
