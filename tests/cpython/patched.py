@@ -235,6 +235,8 @@ def in_copies(module, owned, skipped, n, result):
     def copied():
         for name in (*owned, module.__name__):
             sys.modules.pop(name, None)
+            package, _, child = name.rpartition(".")
+            vars(sys.modules.get(package, sys)).pop(child, None)  # "from package import child"
         copy = importlib.import_module(module.__name__)
         if hasattr(copy, "os_helper"):
             copy.os_helper = OwnNames(copy.os_helper)
