@@ -68,8 +68,8 @@ include "rt/io/socket.pxi"            # recv, send
 include "rt/io/connect.pxi"           # accept, connect
 include "rt/io/twin.pxi"              # the other methods of sockets
 include "rt/io/socket_table.pxi"      # birth and end; the table of methods
-include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/io/standin.pxi"           # ours behind a built-in function
+include "rt/io/polling.pxi"           # time.sleep, select
 include "rt/io/ssl.pxi"               # TLS
 include "rt/io/streams.pxi"           # os.read, os.write
 include "rt/io/fileio.pxi"            # FileIO

@@ -182,15 +182,6 @@ def _edited(prompt: object) -> str:
             raise
 
 
-def _forked() -> None:
-    global _left, _terminal
-    _left, _terminal = None, Mutex()  # the parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
 def input(prompt: object = "", /) -> str:
     """At a terminal a line that has been typed is fetched at once; the rest is sys.stdin.readline's."""
     if not _at_terminal():
@@ -216,13 +207,13 @@ def input(prompt: object = "", /) -> str:
 _fetching = Mutex()
 
 
-def _fetching_anew() -> None:
-    global _fetching
-    _fetching = Mutex()  # whoever held it is the parent's
+def _forked() -> None:
+    global _left, _terminal, _fetching
+    _left, _terminal, _fetching = None, Mutex(), Mutex()  # whoever held them is the parent's
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fetching_anew)
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _is_readable(fd: int) -> bool:

@@ -313,21 +313,6 @@ cdef PyObject* method_file_write(PyObject* self, PyTypeObject* cls, PyObject** a
 
 # ---- setting them --------------------------------------------------------------------------
 
-cdef int swap_method(object f, bint ours, int flags, void* one, void* with_class, PyCFunction* was) except -1:
-    cdef PyMethodDef* d = gm_method_def(<PyObject*>f)
-    cdef PyCFunction to
-    if d != NULL and d.ml_flags == flags:
-        to = <PyCFunction>one
-    elif d != NULL and with_class != NULL and d.ml_flags == METH_METHOD | METH_FASTCALL | METH_KEYWORDS:
-        to = <PyCFunction>with_class
-    else:
-        raise RuntimeError(f"gmpx does not know how this interpreter calls {f!r}")
-    if was[0] == NULL:
-        was[0] = d.ml_meth
-    d.ml_meth = to if ours else was[0]
-    return 0
-
-
 cdef int check_layout(object FileIO) except -1:
     import os
     r, w = os.pipe()
@@ -355,14 +340,14 @@ def _swap_file(name, on):
     if on:
         check_layout(io.FileIO)
     if name == "read":
-        swap_method(f, on, METH_FASTCALL, <void*>patched_file_read, <void*>method_file_read, &plain_file_read)
+        swap_function(f, on, <void*>patched_file_read, METH_FASTCALL, &plain_file_read, <void*>method_file_read)
     elif name == "readinto":
-        swap_method(f, on, METH_O, <void*>patched_file_readinto, <void*>method_file_readinto,
-                    &plain_file_readinto)
+        swap_function(f, on, <void*>patched_file_readinto, METH_O, &plain_file_readinto,
+                      <void*>method_file_readinto)
     elif name == "readall":
-        swap_method(f, on, METH_NOARGS, <void*>patched_file_readall, NULL, &plain_file_readall)
+        swap_function(f, on, <void*>patched_file_readall, METH_NOARGS, &plain_file_readall)
     else:
-        swap_method(f, on, METH_O, <void*>patched_file_write, <void*>method_file_write, &plain_file_write)
+        swap_function(f, on, <void*>patched_file_write, METH_O, &plain_file_write, <void*>method_file_write)
 
 
 def _swap_next(on):

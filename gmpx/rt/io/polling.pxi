@@ -2,26 +2,15 @@
 # as they are after gmpx.patch: each tries without waiting, parks until something may be ready, and tries
 # again, so that results and exceptions are the original's.
 #
-# A built-in function cannot be changed in place through Python, and everybody has imported it by name. So
-# the C function behind the object is exchanged (PyMethodDef.ml_meth, which each call reads): whoever
-# has it has ours. The types of select are mutable; their methods are set like those of any class.
+# The C function behind the two functions is exchanged (swap_function). The types of select are mutable; their
+# methods are set like those of any class.
 #
 # Invariants
-#   PO1  Ours is called with the original's convention (checked in swap_builtin), and gives way to the original
+#   PO1  Ours is called with the original's convention (checked in swap_function), and gives way to the original
 #       where the calling thread runs no goroutine that could park, or another interpreter's code.
 
 cdef extern from *:
     """
-    #include "rt/io/standin.h"
-    static int gm_builtin_flags(PyObject *f) {
-        return PyCFunction_Check(f) ? ((PyCFunctionObject *)f)->m_ml->ml_flags : -1;
-    }
-    static PyCFunction gm_builtin_swap(PyObject *f, PyCFunction to) {
-        PyMethodDef *d = ((PyCFunctionObject *)f)->m_ml;
-        PyCFunction was = d->ml_meth;
-        d->ml_meth = to;
-        return was;
-    }
     static PyObject *gm_call_fast(PyCFunction f, PyObject *self, PyObject **args, Py_ssize_t n) {
         return ((gm_fast)(void (*)(void))f)(self, args, n);
     }
@@ -43,8 +32,6 @@ cdef extern from *:
     #  define POLLRDHUP 0
     #endif
     """
-    int gm_builtin_flags(PyObject*)
-    PyCFunction gm_builtin_swap(PyObject*, PyCFunction)
     PyObject* gm_call_fast(PyCFunction, PyObject*, PyObject**, Py_ssize_t) except NULL
     int gm_audit_sleep(PyObject*) except -1
     PyObject* gm_poll_dict(PyObject*) noexcept
@@ -350,27 +337,13 @@ cdef PyObject* patched_kqueue(PyObject* self, PyObject** args, Py_ssize_t nargs)
 
 # ---- setting them --------------------------------------------------------------------------
 
-cdef int swap_builtin(object f, bint ours, PyCFunction to, PyCFunction* was, int flags) except -1:
-    # was: the original, which calls of ours that wait go on to use when it is back in its place.
-    if gm_builtin_flags(<PyObject*>f) != flags:
-        raise RuntimeError(f"gmpx does not know how this interpreter calls {f!r}")
-    if not ours:
-        if was[0] != NULL:
-            gm_builtin_swap(<PyObject*>f, was[0])
-    elif was[0] == NULL:
-        was[0] = gm_builtin_swap(<PyObject*>f, to)
-    else:
-        gm_builtin_swap(<PyObject*>f, to)
-    return 0
-
-
 def _swap_sleep(on):
     """_swap_sleep(on)
 --
 
     The function behind time.sleep: ours, or the original."""
     import time
-    swap_builtin(time.sleep, on, <PyCFunction><void*>patched_sleep, &plain_sleep, METH_O)
+    swap_function(time.sleep, on, <void*>patched_sleep, METH_O, &plain_sleep)
 
 
 def _swap_select(on):
@@ -379,7 +352,7 @@ def _swap_select(on):
 
     The function behind select.select: ours, or the original."""
     import select
-    swap_builtin(select.select, on, <PyCFunction><void*>patched_select, &plain_select, METH_FASTCALL)
+    swap_function(select.select, on, <void*>patched_select, METH_FASTCALL, &plain_select)
 
 
 cdef PyMethodDef poll_def, epoll_def, kqueue_def

@@ -1,7 +1,7 @@
 # TLS: read, write, do_handshake and shutdown of _ssl._SSLSocket, on which ssl.SSLSocket stands.
 #
 # What CPython does on top of these (SSLSocket.recv, send, unwrap, subclasses) is left as it is. gmpx.patch
-# exchanges the C function behind each of the four (see polling.pxi), so objects made before have it, too.
+# exchanges the C function behind each of the four (swap_function), so objects made before have it, too.
 # The original is called as if its socket had a time-out of 0; where it wants to read or write the goroutine
 # parks, and it is called again.
 #
@@ -30,12 +30,6 @@ cdef extern from *:
     """
     /* The head of CPython's PySSLSocket, the same from 3.10 to 3.15 (probed in ssl_known). */
     typedef struct { PyObject_HEAD PyObject *socket; } gm_ssl;      /* a weak reference, or NULL */
-    static int gm_method_flags(PyObject *d) {
-        PyMethodDef *def = gm_method_def(d);
-        return def == NULL ? -1 : def->ml_flags;
-    }
-    #define gm_method_of(d) (gm_method_def(d)->ml_meth)
-    #define gm_method_swap(d, to) ((void)(gm_method_def(d)->ml_meth = (to)))
     /* A new reference; NULL: there is none, or it is gone. */
     static PyObject *gm_ssl_socket(PyObject *o) {
         PyObject *r = ((gm_ssl *)o)->socket;
@@ -53,9 +47,6 @@ cdef extern from *:
     """
     ctypedef struct gm_ssl:
         PyObject* socket
-    int gm_method_flags(PyObject*)
-    PyCFunction gm_method_of(PyObject*) noexcept
-    void gm_method_swap(PyObject*, PyCFunction) noexcept
     PyObject* gm_ssl_socket(PyObject*) noexcept
 
 cdef extern from "Python.h":
@@ -525,7 +516,6 @@ cdef int ssl_known() except -1:
     # Looks whether this interpreter's module is as expected, and what its functions are.
     global ssl_ready, ssl_twin, ssl_twin_ref, ssl_type, ssl_want_read, ssl_want_write
     cdef PyObject* found
-    cdef object method
     if ssl_ready:
         return 0
     import socket
@@ -539,10 +529,7 @@ cdef int ssl_known() except -1:
         if found == NULL or take_ref(found) is not probe:
             raise RuntimeError("gmpx does not know this interpreter's TLS objects")
     for name, (kind, flags) in SSL_METHODS.items():
-        method = ssl_method(name)
-        if gm_method_flags(<PyObject*>method) != flags:
-            raise RuntimeError(f"gmpx does not know how this interpreter calls _SSLSocket.{name}")
-        plain_ssl[<int>kind] = gm_method_of(<PyObject*>method)
+        swap_function(ssl_method(name), False, NULL, flags, &plain_ssl[<int>kind])
     ssl_want_read, ssl_want_write = ssl.SSLWantReadError, ssl.SSLWantWriteError
     ssl_twin = ssl_new_twin()
     ssl_twin_ref = PyWeakref_NewRef(ssl_twin, NULL)
@@ -550,14 +537,14 @@ cdef int ssl_known() except -1:
     return 0
 
 
-cdef PyCFunction ssl_ours(int kind) noexcept:
+cdef void* ssl_ours(int kind) noexcept:
     if kind == SSL_READ:
-        return <PyCFunction><void*>patched_ssl_read
+        return <void*>patched_ssl_read
     if kind == SSL_WRITE:
-        return <PyCFunction><void*>patched_ssl_write
+        return <void*>patched_ssl_write
     if kind == SSL_HANDSHAKE:
-        return <PyCFunction><void*>patched_ssl_handshake
-    return <PyCFunction><void*>patched_ssl_shutdown
+        return <void*>patched_ssl_handshake
+    return <void*>patched_ssl_shutdown
 
 
 def _swap_ssl(name, on):
@@ -566,10 +553,10 @@ def _swap_ssl(name, on):
 
     The function behind a method of _ssl._SSLSocket that waits: ours, or the original."""
     global ssl_on
-    cdef object method = ssl_method(name)
-    cdef int kind = SSL_METHODS[name][0]
+    cdef int kind, flags
     ssl_known()
-    gm_method_swap(<PyObject*>method, ssl_ours(kind) if on else plain_ssl[kind])
+    kind, flags = SSL_METHODS[name]
+    swap_function(ssl_method(name), on, ssl_ours(kind), flags, &plain_ssl[kind])
     ssl_on = on
     if not on:
         ssl_release_all()

@@ -37,15 +37,23 @@ static PyObject *gm_standin_one(gm_standin *s, PyObject *self, PyObject *a) {
     return r ? gm_standin_call(s, self, &a, a != NULL, NULL) : s->plain.ml_meth(self, a);
 }
 /* VARARGS, with keywords or without: no methods have it here, and no gates. */
+static PyObject *gm_standin_call_var(gm_standin *s, PyObject *a, PyObject *kw) {
+    PyObject *ours = s->ours;   /* it may be taken away meanwhile */
+    PyObject *r;
+    Py_INCREF(ours);
+    r = PyObject_Call(ours, a, kw);
+    Py_DECREF(ours);
+    return r;
+}
 static PyObject *gm_standin_var(gm_standin *s, PyObject *self, PyObject *a) {
     int r = gm_standin_asks(s, self, NULL, 0);
     if (r < 0) return NULL;
-    return r ? PyObject_Call(s->ours, a, NULL) : s->plain.ml_meth(self, a);
+    return r ? gm_standin_call_var(s, a, NULL) : s->plain.ml_meth(self, a);
 }
 static PyObject *gm_standin_var_kw(gm_standin *s, PyObject *self, PyObject *a, PyObject *kw) {
     int r = gm_standin_asks(s, self, NULL, 0);
     if (r < 0) return NULL;
-    return r ? PyObject_Call(s->ours, a, kw) : GM_PLAIN(s, gm_var_kw)(self, a, kw);
+    return r ? gm_standin_call_var(s, a, kw) : GM_PLAIN(s, gm_var_kw)(self, a, kw);
 }
 static PyObject *gm_standin_fast(gm_standin *s, PyObject *self, PyObject **a, Py_ssize_t n) {
     int r = gm_standin_asks(s, self, a, n);

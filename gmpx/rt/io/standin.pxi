@@ -1,5 +1,9 @@
-# Stand-ins behind built-in functions and methods: what they do is said in Python (gmpx/patch/*.py), or is a
-# gate, something that comes before the original.
+# What is set behind built-in functions and methods of built-in types. Neither can be changed in place through
+# Python, and everybody has imported them by name. So the C function behind the object is exchanged
+# (PyMethodDef.ml_meth, which each call reads): whoever has it has ours.
+#
+# swap_function sets a C function of ours. A stand-in does what is said in Python (gmpx/patch/*.py), or is a gate,
+# something that comes before the original.
 #
 # Invariants
 #   SI1  A stand-in does what it stands for where the calling thread runs no goroutine that could park, or
@@ -29,6 +33,24 @@ cdef extern from *:
     PyObject* gm_self_of(PyObject*) noexcept
     PyObject* gm_module_of(PyObject*) noexcept
     PyTypeObject* gm_descr_type "PyDescr_TYPE"(PyObject*) noexcept
+
+
+cdef int swap_function(object f, bint ours, void* to, int flags, PyCFunction* was,
+                       void* with_class=NULL) except -1:
+    # to: what has the convention `flags`; with_class: the same for an interpreter whose f gets its class, too.
+    # was: the original, which calls of ours that wait go on to use when it is back in its place.
+    cdef PyMethodDef* d = gm_method_def(<PyObject*>f)
+    if d != NULL and with_class != NULL and d.ml_flags == METH_METHOD | METH_FASTCALL | METH_KEYWORDS:
+        to = with_class
+    elif d == NULL or d.ml_flags != flags:
+        raise RuntimeError(f"gmpx does not know how this interpreter calls {f!r}")
+    if was[0] == NULL:
+        was[0] = d.ml_meth
+    d.ml_meth = <PyCFunction>to if ours else was[0]
+    return 0
+
+
+# ---- stand-ins -----------------------------------------------------------------------------
 
 cdef enum:                              # gm_standin.gate
     GATE_NONE = 0

@@ -445,13 +445,13 @@ def _swap_stream(name, on):
     if on:
         kinds_forget()
     if name == "read":
-        swap_builtin(f, on, <PyCFunction><void*>patched_read, &plain_read, METH_FASTCALL)
+        swap_function(f, on, <void*>patched_read, METH_FASTCALL, &plain_read)
     elif name == "write":
-        swap_builtin(f, on, <PyCFunction><void*>patched_write, &plain_write, METH_FASTCALL)
+        swap_function(f, on, <void*>patched_write, METH_FASTCALL, &plain_write)
     elif name == "readv":
-        swap_builtin(f, on, <PyCFunction><void*>patched_readv, &plain_readv, METH_FASTCALL)
+        swap_function(f, on, <void*>patched_readv, METH_FASTCALL, &plain_readv)
     else:
-        swap_builtin(f, on, <PyCFunction><void*>patched_writev, &plain_writev, METH_FASTCALL)
+        swap_function(f, on, <void*>patched_writev, METH_FASTCALL, &plain_writev)
 
 
 def _nowait(on=None):
