@@ -165,7 +165,7 @@ ALONE = {
 # Which modules each goroutine needs a copy of, because their globals say which server is meant.
 ASYNCORE = [
     f"{package}{name}"
-    for package in ("", "test.support.")
+    for package in ("", "test.", "test.support.")
     for name in ("asyncore", "asynchat", "smtpd")
 ]
 COPIES = {
