@@ -113,6 +113,9 @@ cdef Py_ssize_t stream_attempt(gm_pd* pd, gm_iov* v, int n, Py_ssize_t size, bin
     cdef int e
     cdef Py_ssize_t r
     cdef PyThreadState* ts
+    if gm_unlikely(size == 0) and not writes:
+        r = gm_read_plain(fd, v, n)     # waits for nothing, where recvmsg(2) would say EAGAIN
+        return r if r >= 0 else failed(errno)
     while True:
         if gm_unlikely(kind == GM_KIND_POLL) and not gm_fd_nonblock(fd):
             r = gm_poll_one(fd, writes, 0)

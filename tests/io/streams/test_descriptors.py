@@ -39,6 +39,13 @@ def test_readv_and_writev(ends, parked):
     assert (a, b) == (b"abc", b"de\0\0\0")
 
 
+def test_nothing_is_read_without_parking(ends):
+    assert read(ends.r, 0) == b""
+    assert readv(ends.r, [bytearray()]) == 0
+    with open(ends.r, "rb", buffering=0, closefd=False) as file:
+        assert file.read(0) == b"" and file.readinto(bytearray()) == 0
+
+
 def test_what_is_there_is_read_without_parking(ends):
     write(ends.w, b"hello")
     select.select([ends.r], [], [])
