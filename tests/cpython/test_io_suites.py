@@ -126,6 +126,7 @@ ALONE = {
     },
     "test_ssl": {
         "*.TestSSLDebug.*": "one file for all",
+        "*.test_dealloc_warn": PROCESS + "what warnings do",
         "*.test_makefile_close": "uses a descriptor that is closed, which another has opened meanwhile",
         "*.test_get_server_certificate_timeout": "0.1 s, which may pass while others compute",
     },
