@@ -57,7 +57,10 @@ class Case:
         needs: a name of gmpx, or a module of it ("gmpx.patch"), without which there is no such
             case; "" for none.
         net: whether a turn is one of net/sample.py's instead of a worker's.
-        program: that of net/sample.py, if it is another case's: one turn has the figures of both.
+        fan: the same of fan/sample.py.
+        on_request: whether a run leaves it out unless asked for more (--full).
+        program: that of net/sample.py or fan/sample.py, if it is another case's: one turn has the
+            figures of both.
         quick_rivals: who takes part in a quick run; by default all.
     """
 
@@ -74,6 +77,8 @@ class Case:
     absent: dict = field(default_factory=dict)
     needs: str = ""
     net: bool = False
+    fan: bool = False
+    on_request: bool = False
     program: str = ""
     quick_rivals: tuple = ()
 

@@ -18,6 +18,7 @@ from case import GIL
 PERF = Path(__file__).resolve().parent
 CACHE = PERF / ".cache"
 NET = PERF / "net" / "sample.py"
+FAN = PERF / "fan" / "sample.py"
 NOT_THERE = 3  # its exit status where something is not there
 BUILD_LIMIT_S = 600
 SAMPLE_LIMIT_S = 300
@@ -73,12 +74,14 @@ class Rival:
         except Missing as reason:
             self.missing = str(reason)
 
-    def sample(self, case, n, least_ms):
+    def sample(self, case, n, least_ms, *more):
         """Returns {case: figure} of one process; raises Missing if it fails."""
-        numbers = map(str, (n, case.warmups, least_ms))
-        if case.net:
-            command = [*net_worker(self.name)(), case.program, *numbers]
-            return json.loads(run(command, SAMPLE_LIMIT_S))
+        numbers = map(str, (n, case.warmups, least_ms, *more))
+        if case.fan:
+            calibrate()
+        if case.net or case.fan:
+            of = fan_worker if case.fan else net_worker
+            return json.loads(run([*of(self.name)(), case.program, *numbers], SAMPLE_LIMIT_S))
         return {case.name: float(run([*self.command, case.name, *numbers], SAMPLE_LIMIT_S))}
 
 
@@ -88,6 +91,16 @@ def worker(name):
 
 def net_worker(name):
     return lambda: [sys.executable, str(NET), name]
+
+
+def fan_worker(name):
+    return lambda: [sys.executable, str(FAN), name]
+
+
+@cache
+def calibrate():
+    """Sees that all processes of the cores cases do the same work."""
+    os.environ["GMPX_PERF_FAN"] = run([sys.executable, str(FAN), "calibrate"], SAMPLE_LIMIT_S)
 
 
 def one_p_go():
@@ -148,7 +161,7 @@ def all_rivals():
     """Returns every rival by name, in the order in which they take turns."""
     rivals = [
         Rival("gmpx", worker("on_gmpx")),
-        Rival("gmpx-1p", net_worker("gmpx-1p")),
+        Rival("gmpx-1p", fan_worker("gmpx-1p")),
         Rival("Go", build_go),
         Rival("Go-1p", one_p_go),
         Rival("asyncio", worker("on_asyncio")),
@@ -158,6 +171,8 @@ def all_rivals():
         Rival("trio", worker("on_trio")),
         Rival("gevent", worker("on_gevent")),
         Rival("threads", worker("on_threads")),
+        Rival("executor", fan_worker("executor")),
+        Rival("joblib", fan_worker("joblib")),
         Rival("pyroutine-rt", free_threaded("on_pyroutine")),
         Rival("mt-asyncio", free_threaded("on_mt_asyncio")),
         Rival("hypertile", free_threaded("on_hypertile")),

@@ -1,0 +1,91 @@
+"""One turn of a cores case, in a process of its own as every turn.
+
+    sample.py RIVAL PROGRAM N WARMUPS LEAST_MS [RUNS]   prints {case: figure} as JSON
+    sample.py RIVAL version                             prints what is measured
+    sample.py calibrate                                 prints what GMPX_PERF_FAN should be
+
+PROGRAM is cores-KIND-WAY. N is how many Ps or threads there are (one for gmpx-1p). Of RUNS runs the
+first is the case -cold; of the others the median is the program's own figure, the slowest is -worst.
+Each is the nanoseconds for one piece of work. A run repeats the fan-out for RUN turns of LEAST_MS.
+"""
+
+import json
+import os
+import sys
+import time
+from statistics import median
+
+import kinds
+import ways
+
+NOT_THERE = 3
+RUN = 6  # turns of LEAST_MS: 50, or 20 if quick
+RUNS = 5
+MOST_TASKS = 20_000
+
+
+def sizes():
+    text = os.environ.get("GMPX_PERF_FAN")
+    return json.loads(text) if text else kinds.calibrate()
+
+
+def one_run(way, task, n, pieces, least_s):
+    """Returns the nanoseconds for one piece of work."""
+    done = 0
+    begin = time.perf_counter()
+    while True:
+        if way(task, n) != n * (n - 1) // 2:
+            raise SystemExit("a task was lost or came twice")
+        done += n
+        took = time.perf_counter() - begin
+        if took >= least_s:
+            return took / (done * pieces) * 1e9
+
+
+def sample(rival, program, at_once, least_ms, runs):
+    kind, name = program.removeprefix("cores-").rsplit("-", 1)
+    work = kinds.all_work()[kind]
+    os.environ["GMPX_MAXPROCS"] = str(1 if rival == "gmpx-1p" else at_once)
+    fan = ways.RIVALS[rival](at_once, work.kind.frees)
+    way, task = fan.way(name), fan.task(work.kind.work(sizes()), work.form)
+    least_s = RUN * least_ms / 1e3
+    n = min(int(least_s * 1e6 / (work.us * work.pieces)), MOST_TASKS) // 2 * 2 or 2
+    if work.form == "beside":
+        kinds.compute_beside()
+    figures = [one_run(way, task, n, work.pieces, least_s) for _ in range(runs)]
+    # The cold run stands in for warm ones where there are none.
+    warm = figures[1:] or figures
+    return {
+        program: median(warm), f"{program}-cold": figures[0], f"{program}-worst": max(warm),
+        "warm": warm,
+    }
+
+
+def version(rival):
+    if rival in ("threads", "executor"):
+        return sys.version.split()[0]
+    module = __import__(rival.partition("-")[0])
+    return f"{module.__version__}{', with one P' if rival.endswith('-1p') else ''}"
+
+
+def main():
+    words = sys.argv[1:]
+    try:
+        if words == ["calibrate"]:
+            print(json.dumps(kinds.calibrate()))
+        elif words[1:] == ["version"]:
+            print(version(words[0]))
+        else:
+            rival, program, n, _, least_ms, *runs = words
+            found = sample(rival, program, int(n), float(least_ms), int(*runs or [RUNS]))
+            # Threads of the form `beside` compute on; a pool's would be joined.
+            print(json.dumps(found), flush=True)
+            os._exit(0)
+    except ModuleNotFoundError as reason:
+        print(reason, file=sys.stderr)
+        return NOT_THERE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
