@@ -1,8 +1,11 @@
 """What gmpx promises of its speed and size, each bound a figure of one and the same run."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+
+from fan.kinds import all_work
 
 SPAWN = "spawn-waitgroup"
 SPAWN_SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -15,6 +18,13 @@ ECHOES = {
     "Go-1p": 1.0, "uvloop-protocol": 1.0, "uvloop": 1.35, "gevent": 1.7, "asyncio": 1.5,
     "floor": 0.85,
 }
+# Several Ps: what work that lets go of the GIL gains by two, where it takes so long or each task is
+# a goroutine of its own, or a worker is; and what is kept where the GIL is kept.
+GAIN, OF_THREADS = 1.85, 0.95
+LONG_US = 500
+AS_FAST = 0.97  # nowhere slower, of figures that vary by some percent
+UNLIMITED = ("go", "map", "workers8", "parked8")
+KEEPS_GIL = {"write": 0.8 if sys.version_info >= (3, 14) else 0.85}
 
 
 @dataclass(frozen=True)
@@ -27,8 +37,8 @@ class Bound:
         limit: the bound, a ratio unless a unit is given.
         least: whether the limit is the least instead of the most.
         by_round: whether `of` sees the figures of one round and its median over the rounds
-            counts; otherwise it sees the medians. A maximum needs the latter: that of noisy
-            figures is too large on average.
+            counts; otherwise it sees the medians, or what else it asks for (`of`). A maximum needs
+            the latter: that of noisy figures is too large on average.
     """
 
     text: str
@@ -138,6 +148,53 @@ def network_bounds():
     yield Bound("idle-cpu 10,000, in a second", figure("idle-cpu", 10_000), IDLE_NS, "ns")
 
 
+def cores_bounds(programs):
+    for program in programs:
+        kind, way = program.removeprefix("cores-").rsplit("-", 1)
+        work = all_work()[kind]
+        if work.form == "beside":
+            continue
+        yield two_ps(program, kind, work.kind, way)
+        of = ratio(program, 2, "executor", "gmpx")
+        yield Bound(f"{program}: executor/gmpx", of, AS_FAST, least=True)
+        of = ratio(program, 2, "gmpx-8p", "gmpx")
+        yield Bound(f"{program}: 8 Ps/2 Ps", of, 1.1)
+        yield Bound(
+            f"{program}: all runs, median/slowest, or that over threads'",
+            steadiness(program), 0.85, least=True, by_round=False,
+        )
+
+
+def two_ps(program, name, kind, way):
+    """What 2 Ps gain over one, in the cases of several Ps."""
+    gain = ratio(program, 2, "gmpx-1p", "gmpx")
+    text = f"{program}: 1 P/2 Ps"
+    if not kind.frees:
+        return Bound(text, gain, KEEPS_GIL.get(name.partition("-")[0], AS_FAST), least=True)
+    if kind.us < LONG_US and way not in UNLIMITED:
+        return Bound(text, gain, 1.5, least=True)
+    as_threads = ratio(program, 2, "threads", "gmpx")
+    return Bound(
+        f"{text} over {GAIN}, or threads/gmpx over {OF_THREADS}",
+        lambda get: max(gain(get) / GAIN, as_threads(get) / OF_THREADS),
+        1.0,
+        least=True,
+    )
+
+
+def steadiness(program):
+    """The median run over the slowest of all; a machine that does the same to threads is excused."""
+
+    def of(get):
+        own, threads = (
+            get(program, 2, rival) / get(f"{program}-worst", 2, rival, of=max)
+            for rival in ("gmpx", "threads")
+        )
+        return max(own, own / threads)
+
+    return of
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A bound beside its figure; the figure is None where `missing` was not measured."""
@@ -157,13 +214,16 @@ class Verdict:
 
 def judge(results):
     """Returns a Verdict for each bound, from run.Results."""
-    return [judge_one(bound, results) for bound in all_bounds()]
+    programs = dict.fromkeys(case.program for case in results.cases if case.fan)
+    return [judge_one(bound, results) for bound in (*all_bounds(), *cores_bounds(programs))]
 
 
 def judge_one(bound, results):
     try:
         if not bound.by_round:
-            return Verdict(bound, bound.of(lambda *key: median(results.figures(*key).values())))
+            return Verdict(
+                bound, bound.of(lambda *key, of=median: of(results.figures(*key).values()))
+            )
         used = []
         # The first look tells which figures the bound takes.
         bound.of(lambda *key: used.append(key) or median(results.figures(*key).values()))

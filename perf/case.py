@@ -43,7 +43,8 @@ class Case:
 
     Attributes:
         name: also that of the programs; the cases of one group (the part before the first
-            hyphen) are measured one after the other, so that they compare.
+            hyphen, or the program of fan/sample.py) are measured one after the other, so that
+            they compare.
         figure: what one figure means.
         unit: "ns" (for each operation), "B" (for each goroutine) or "" (a ratio).
         sizes: the Ns, each a row of its own.
@@ -94,6 +95,9 @@ class Case:
 
     @property
     def group(self):
+        # What comes of one turn stays together.
+        if self.fan:
+            return self.program
         return self.name.partition("-")[0]
 
     def size_for(self, rival, n):

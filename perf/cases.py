@@ -1,6 +1,6 @@
 """The cases: what is measured, at which sizes, and against whom.
 
-case.py says what a case is, net_cases.py has those of the network.
+case.py says what a case is, net_cases.py has those of the network, cores_cases.py those of several Ps.
 README.md defines each case in words; the programs are in workers/ and go/ under the same names.
 A new case is an entry here, a program in each worker that takes part, and a line there.
 """
@@ -9,6 +9,7 @@ from case import (
     AS_ASYNCIO, EVERYONE, NO_FLOOR, NO_HANDLES, NO_HEAP, NO_PARKED_THREADS, NO_TURNS, ONLY_GMPX,
     UNSHARED, Case, largest, only, since_3_11, there,
 )
+from cores_cases import CORES_CASES
 from net_cases import NET_CASES
 
 SPAWN_LARGEST = largest(asyncio=100_000, trio=10_000, gevent=10_000, threads=10_000)
@@ -496,5 +497,5 @@ ALL_CASES = [
     ),
 ]
 
-ALL_CASES += NET_CASES
+ALL_CASES += NET_CASES + CORES_CASES
 CASES = [case for case in ALL_CASES if there(case)]

@@ -8,6 +8,7 @@ COLOURS = {
     "gmpx": "#1f4e9c", "Go": "#00a0c0", "asyncio": "#c07020", "uvloop": "#e0a040",
     "gmpx-1p": "#6a90d0", "Go-1p": "#70c8d8", "asyncio-protocol": "#906040",
     "uvloop-protocol": "#c8a070",
+    "gmpx-8p": "#3a6fc0", "executor": "#a8a8a8", "joblib": "#d06060",
     "trio": "#2a8a4a", "gevent": "#8a4fb0", "threads": "#888888", "floor": "#c0c0c0",
 }
 

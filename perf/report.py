@@ -3,6 +3,8 @@
 import sys
 from statistics import median
 
+from fan.ways import RIVALS
+
 
 def amount(value, unit=""):
     """Returns a figure with three or four digits that count."""
@@ -73,6 +75,46 @@ def show_results(results):
     columns = [("case", "<"), ("N", ">"), ("rival", "<"), ("median", ">")]
     columns += [("min .. max", ">"), ("/ gmpx", ">")]
     show("Figures (README.md says of what)", columns, rows[:-1])
+
+
+def show_gains(results):
+    """Of the cases of several Ps: a line for each kind and way, of what comes of its three cases."""
+    rivals = [name for name in RIVALS if name not in ("gmpx", "gmpx-1p")]
+    rows = []
+    for case in results.cases:
+        if not case.fan or case.name != case.program:
+            continue
+        (n,) = results.sizes(case)
+
+        def speed_up(rival, end="", name=case.name, n=n):
+            return quotient(results, (name + end, n, "gmpx-1p"), (name + end, n, rival))
+
+        rows.append((
+            case.name, cell(results, (case.name, n, "gmpx-1p")), speed_up("gmpx"),
+            speed_up("gmpx", "-cold"), *map(speed_up, rivals),
+            quotient(results, (case.name, n, "gmpx"), (f"{case.name}-worst", n, "gmpx")),
+        ))
+    if rows:
+        headings = ["case", "one P", "gmpx", "cold", *rivals, "worst"]
+        columns = [(heading, ">" if i else "<") for i, heading in enumerate(headings)]
+        show("What several Ps gain: times with one P over those of each", columns, rows)
+
+
+def cell(results, key):
+    try:
+        return amount(median(results.figures(*key).values()) / 1e3, "us")
+    except KeyError:
+        return ""
+
+
+def quotient(results, over, under):
+    """The median of the ratios within the rounds, or "" where there is none."""
+    try:
+        above, below = results.figures(*over), results.figures(*under)
+    except KeyError:
+        return ""
+    ratios = [above[turn] / below[turn] for turn in above if turn in below]
+    return amount(median(ratios)) if ratios else ""
 
 
 def results_of(results, case, n, rival):

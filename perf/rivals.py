@@ -162,6 +162,7 @@ def all_rivals():
     rivals = [
         Rival("gmpx", worker("on_gmpx")),
         Rival("gmpx-1p", fan_worker("gmpx-1p")),
+        Rival("gmpx-8p", fan_worker("gmpx-8p")),
         Rival("Go", build_go),
         Rival("Go-1p", one_p_go),
         Rival("asyncio", worker("on_asyncio")),

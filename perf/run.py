@@ -14,13 +14,14 @@ from statistics import median
 
 import bounds
 import compare
+import cores_cases
 import growth
 import instructions
+import net_cases
 import plot
 import report
 import rivals
 from cases import CASES
-from net_cases import VARIANTS
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # What --compare looks at: a quick run takes the other rivals in its first round only.
@@ -268,6 +269,10 @@ def parse(arguments):
     parser.add_argument(
         "--rival", action="append", metavar="NAME", help="only these, and gmpx", type=str.lower
     )
+    parser.add_argument(
+        "--full", action="store_true",
+        help="also the cases that a run leaves out unless their whole name is given: most of cores",
+    )
     parser.add_argument("--at-most", type=positive, metavar="N", help="no size above N")
     parser.add_argument("--seed", type=int, help="of the order of turns; default: random, printed")
     parser.add_argument("--json", metavar="FILE", help="also writes everything to FILE")
@@ -301,10 +306,16 @@ def positive(text):
     return value
 
 
+def is_wanted(case, texts, full):
+    if case.on_request and not full:
+        return case.name in texts or case.program in texts
+    return any(text in case.name for text in texts)
+
+
 def choose(parser, options):
     """Returns the cases and the rivals that the options leave."""
     texts = options.case or [""]
-    cases = [case for case in CASES if any(text in case.name for text in texts)]
+    cases = [case for case in CASES if is_wanted(case, texts, options.full)]
     if not cases:
         parser.error(f"no case is named like {' or '.join(texts)}; see --list")
     known = rivals.all_rivals()
@@ -312,15 +323,17 @@ def choose(parser, options):
     unknown = wanted - set(map(str.lower, known))
     if unknown:
         parser.error(f"no rival is named {' or '.join(sorted(unknown))}; see --list")
-    # The network's variants of a rival are of no interest to a run without their cases.
-    idle = set(VARIANTS).difference(*(case.rivals for case in cases))
+    # Variants of a rival are of no interest to a run without their cases.
+    idle = {*net_cases.VARIANTS, *cores_cases.VARIANTS}.difference(*(case.rivals for case in cases))
     return cases, {
         name: rival for name, rival in known.items() if name.lower() in wanted and name not in idle
     }
 
 
-def print_list():
+def print_list(full):
     for case in CASES:
+        if case.on_request and not full:
+            continue
         print(f"{case.name}: {case.figure}{f', in {case.unit}' if case.unit else ''}")
         print(f"    N     {', '.join(f'{n:,}' for n in case.sizes)}")
         print(f"    of    {', '.join(case.rivals)}")
@@ -331,7 +344,7 @@ def print_list():
 def main(arguments=None):
     parser, options = parse(arguments)
     if options.list:
-        print_list()
+        print_list(options.full)
         return 0
     if options.instructions or options.accept:
         return instructions.main(options.accept)
@@ -352,6 +365,7 @@ def main(arguments=None):
     facts["load_after"] = load()
 
     report.show_results(results)
+    report.show_gains(results)
     for word, found in (("failed", results.failures), ("missing", results.not_there)):
         for (case, n, rival), reason in found.items():
             print(f"{word}: {case} {n:,} {rival}: {reason}")

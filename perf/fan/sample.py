@@ -4,7 +4,7 @@
     sample.py RIVAL version                             prints what is measured
     sample.py calibrate                                 prints what GMPX_PERF_FAN should be
 
-PROGRAM is cores-KIND-WAY. N is how many Ps or threads there are (one for gmpx-1p). Of RUNS runs the
+PROGRAM is cores-KIND-WAY. N is how many Ps or threads there are (not for ways.PS). Of the runs the
 first is the case -cold; of the others the median is the program's own figure, the slowest is -worst.
 Each is the nanoseconds for one piece of work. A run repeats the fan-out for RUN turns of LEAST_MS.
 """
@@ -20,8 +20,14 @@ import ways
 
 NOT_THERE = 3
 RUN = 6  # turns of LEAST_MS: 50, or 20 if quick
-RUNS = 5
+RUNS = 4
+#: Those whose slowest run is asked for have more runs, unless in a hurry.
+STEADY, STEADY_RUNS, STEADY_MS = ("gmpx", "threads"), 11, 50
 MOST_TASKS = 20_000
+
+
+def runs_of(rival, least_ms):
+    return STEADY_RUNS if rival in STEADY and least_ms >= STEADY_MS else RUNS
 
 
 def sizes():
@@ -45,7 +51,7 @@ def one_run(way, task, n, pieces, least_s):
 def sample(rival, program, at_once, least_ms, runs):
     kind, name = program.removeprefix("cores-").rsplit("-", 1)
     work = kinds.all_work()[kind]
-    os.environ["GMPX_MAXPROCS"] = str(1 if rival == "gmpx-1p" else at_once)
+    os.environ["GMPX_MAXPROCS"] = str(ways.PS.get(rival, at_once))
     fan = ways.RIVALS[rival](at_once, work.kind.frees)
     way, task = fan.way(name), fan.task(work.kind.work(sizes()), work.form)
     least_s = RUN * least_ms / 1e3
@@ -65,7 +71,8 @@ def version(rival):
     if rival in ("threads", "executor"):
         return sys.version.split()[0]
     module = __import__(rival.partition("-")[0])
-    return f"{module.__version__}{', with one P' if rival.endswith('-1p') else ''}"
+    ps = f", with {ways.PS[rival]} P" if rival in ways.PS else ""
+    return module.__version__ + ps
 
 
 def main():
@@ -77,9 +84,10 @@ def main():
             print(version(words[0]))
         else:
             rival, program, n, _, least_ms, *runs = words
-            found = sample(rival, program, int(n), float(least_ms), int(*runs or [RUNS]))
-            # Threads of the form `beside` compute on; a pool's would be joined.
-            print(json.dumps(found), flush=True)
+            least_ms = float(least_ms)
+            runs = int(runs[0]) if runs else runs_of(rival, least_ms)
+            print(json.dumps(sample(rival, program, int(n), least_ms, runs)), flush=True)
+            # The threads of pools, and those that compute, would go on.
             os._exit(0)
     except ModuleNotFoundError as reason:
         print(reason, file=sys.stderr)

@@ -17,7 +17,7 @@ def kept(f, results):
 
 
 class Gmpx:
-    """As many Ps as GMPX_MAXPROCS says."""
+    """With as many Ps as GMPX_MAXPROCS says."""
 
     def __init__(self, at_once, frees):
         import gmpx
@@ -205,6 +205,8 @@ class Joblib(Other):
 
 
 RIVALS = {
-    "gmpx": Gmpx, "gmpx-1p": Gmpx, "threads": Threads, "executor": Executor, "gevent": Gevent,
-    "joblib": Joblib,
+    "gmpx": Gmpx, "gmpx-1p": Gmpx, "gmpx-8p": Gmpx, "gevent": Gevent, "threads": Threads,
+    "executor": Executor, "joblib": Joblib,
 }
+#: How many Ps each has that hasn't as many as the others have threads.
+PS = {"gmpx-1p": 1, "gmpx-8p": 8}

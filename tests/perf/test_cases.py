@@ -47,7 +47,7 @@ def readme():
     return (PERF / "README.md").read_text()
 
 
-@pytest.mark.parametrize("case", cases.ALL_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [c for c in cases.ALL_CASES if not c.on_request], ids=lambda case: case.name)
 def test_every_rival_takes_part_or_says_why_not(case):
     named = [*case.rivals, *case.absent]
     left_out = set(cases.EVERYONE) - set(named) - set(case_of.FREE_THREADED)
@@ -61,6 +61,8 @@ def test_every_case_is_defined_in_the_readme_and_in_the_go_program(readme):
     go = (PERF / "go" / "main.go").read_text()
     for case in cases.ALL_CASES:
         group, _, rest = case.name.partition("-")
+        if case.fan:
+            group, rest = "cores", re.search("-cold$|-worst$|$", case.name)[0]
         assert re.search(rf"^\| (.*, )?{group}.*-?{rest}\b.* \|", readme, re.M), case.name
         if "Go" in case.rivals and not case.net:
             assert f'"{case.name}":' in go
@@ -136,11 +138,11 @@ def test_every_program_of_an_installed_rival_finds_its_result_right(rival):
     """All of a rival's programs in one process, at a size that takes no time."""
     if rival != "threads" and find_spec(rival) is None:
         pytest.skip(f"{rival} is not installed")
-    # memory-queued counts those that no other M has taken, which among seven may be few
+    # test_net.py and test_cores.py have the others; memory-queued counts those that no other M has taken, which among seven may be few
     taking = [
         c.name
         for c in cases.CASES
-        if rival in c.rivals and c.name != "memory-queued" and not c.net  # see test_net.py
+        if rival in c.rivals and c.name != "memory-queued" and not c.net and not c.fan
     ]
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
