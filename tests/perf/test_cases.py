@@ -138,7 +138,8 @@ def test_every_program_of_an_installed_rival_finds_its_result_right(rival):
     """All of a rival's programs in one process, at a size that takes no time."""
     if rival != "threads" and find_spec(rival) is None:
         pytest.skip(f"{rival} is not installed")
-    # test_net.py and test_cores.py have the others; memory-queued counts those that no other M has taken, which among seven may be few
+    # memory-queued counts those that no other M has taken, which among seven may be few;
+    # test_net.py and test_cores.py have the others
     taking = [
         c.name
         for c in cases.CASES
