@@ -58,7 +58,7 @@ class Case:
         needs: a name of gmpx, or a module of it ("gmpx.patch"), without which there is no such
             case; "" for none.
         net: whether a turn is one of net/sample.py's instead of a worker's.
-        fan: the same of fan/sample.py.
+        fan: whether its rivals take turns by fan/turns.py.
         on_request: whether a run leaves it out unless asked for more (--full).
         program: that of net/sample.py or fan/sample.py, if it is another case's: one turn has the
             figures of both.

@@ -74,14 +74,12 @@ class Rival:
         except Missing as reason:
             self.missing = str(reason)
 
-    def sample(self, case, n, least_ms, *more):
+    def sample(self, case, n, least_ms):
         """Returns {case: figure} of one process; raises Missing if it fails."""
-        numbers = map(str, (n, case.warmups, least_ms, *more))
-        if case.fan:
-            calibrate()
-        if case.net or case.fan:
-            of = fan_worker if case.fan else net_worker
-            return json.loads(run([*of(self.name)(), case.program, *numbers], SAMPLE_LIMIT_S))
+        numbers = map(str, (n, case.warmups, least_ms))
+        if case.net:
+            command = [*net_worker(self.name)(), case.program, *numbers]
+            return json.loads(run(command, SAMPLE_LIMIT_S))
         return {case.name: float(run([*self.command, case.name, *numbers], SAMPLE_LIMIT_S))}
 
 
@@ -95,12 +93,6 @@ def net_worker(name):
 
 def fan_worker(name):
     return lambda: [sys.executable, str(FAN), name]
-
-
-@cache
-def calibrate():
-    """Sees that all processes of the cores cases do the same work."""
-    os.environ["GMPX_PERF_FAN"] = run([sys.executable, str(FAN), "calibrate"], SAMPLE_LIMIT_S)
 
 
 def one_p_go():

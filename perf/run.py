@@ -37,6 +37,7 @@ class Results:
         self.cases = cases
         self.rivals = chosen
         self.quick, self.at_most = options.quick, options.at_most
+        self.rng = random.Random(options.seed)
         self._figures = {}
         self._turns = {}
         self.failures, self.not_there = {}, {}
@@ -54,6 +55,14 @@ class Results:
         pairs = ((n, name) for n in self.sizes(case) for name in self.rivals_of(case))
         return {(case.size_for(name, n), name): None for n, name in pairs}
 
+    def has_turn(self, case, name, turn):
+        """Tells whether a rival takes part in a round of a case, or of another of its program."""
+        return not self.rivals[name].missing and (
+            turn == 0 or not self.quick or name in MEASURED
+        ) and any(
+            name in self.rivals_of(other) for other in self.cases if other.program == case.program
+        )
+
     def key(self, name, n, rival):
         for case in self.cases:
             if case.name == name:
@@ -66,6 +75,10 @@ class Results:
     def sample(self, case, n, rival, turn, least_ms):
         """Returns a figure; a turn that has those of several cases is taken once for all."""
         at = case.program, n, rival, turn
+        if case.fan and at not in self._turns:
+            names = [name for name in self.rivals if self.has_turn(case, name, turn)]
+            found = cores_cases.sample(case.program, n, names, least_ms, self.rng)
+            self._turns |= {(case.program, n, name, turn): found[name] for name in names}
         if at not in self._turns:
             try:
                 self._turns[at] = self.rivals[rival].sample(case, n, least_ms)
@@ -360,7 +373,7 @@ def main(arguments=None):
     print_header(facts, results, options, least_ms)
 
     start = time.perf_counter()
-    measure(results, options.rounds, least_ms, random.Random(options.seed))
+    measure(results, options.rounds, least_ms, results.rng)
     facts["seconds"] = time.perf_counter() - start
     facts["load_after"] = load()
 

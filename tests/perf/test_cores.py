@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,7 +19,9 @@ bounds = pytest.importorskip("bounds")
 cores = pytest.importorskip("cores")
 cores_cases = pytest.importorskip("cores_cases")
 kinds = pytest.importorskip("fan.kinds")
+turns = pytest.importorskip("fan.turns")
 ways = pytest.importorskip("fan.ways")
+rivals = pytest.importorskip("rivals")
 run = pytest.importorskip("run")
 sys.path.remove(str(PERF))
 
@@ -50,21 +54,50 @@ def test_every_way_calls_each_task_once(ps):
     assert done.returncode == 0 and "all right" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("rival", ways.RIVALS)
+@pytest.fixture
+def sizes(monkeypatch):
+    monkeypatch.setattr(turns, "calibrate", lambda: None)
+    monkeypatch.setenv("GMPX_PERF_FAN", json.dumps(SIZES))
+
+
 @pytest.mark.parametrize("kind", ["sha20", "py50-parks", "write-beside"])
-def test_a_turn_has_the_figures_of_its_cases(rival, kind):
-    if rival in ("gevent", "joblib") and find_spec(rival) is None:
-        pytest.skip(f"{rival} is not installed")
+def test_a_turn_has_the_figures_of_every_rival(kind, sizes):
     program = f"cores-{kind}-workers8"
-    done = subprocess.run(
-        [sys.executable, str(PERF / "fan" / "sample.py"), rival, program, "2", "0", "0.1", "3"],
-        capture_output=True, text=True, timeout=60,
-        env=os.environ | {"GMPX_PERF_FAN": json.dumps(SIZES)},
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found) == {program, f"{program}-cold", f"{program}-worst", "warm"}
-    assert found["warm"] and max(found["warm"]) == found[f"{program}-worst"] >= found[program] > 0
+    found = cores_cases.sample(program, 2, ways.RIVALS, 0.1, random.Random(1))
+    for rival in ways.RIVALS:
+        if rival in ("gevent", "joblib") and find_spec(rival) is None:
+            assert isinstance(found[rival], rivals.NotThere)
+            continue
+        assert set(found[rival]) == {program, f"{program}-cold", f"{program}-worst"}
+        assert 0 < found[rival][program] <= found[rival][f"{program}-worst"]
+
+
+def test_a_process_that_fails_takes_no_turn_from_the_others(sizes):
+    of = {"bad": ("nonesuch", 2, 3), "good": ("threads", 2, 3), "better": ("threads", 1, 2)}
+    found = turns.take(PROGRAM, of, 0.1, random.Random(1))
+    assert len(found["good"]) == 3 and len(found["better"]) == 2
+    assert "nonesuch" in str(found["bad"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+def test_processes_run_one_at_a_time(sizes):
+    """Also of one whose threads compute, nothing runs between its turns."""
+    process = turns.Process(["threads", "cores-sleep-beside-map", 2, 1, 2], os.devnull)
+    try:
+        process.run()
+        with open(f"/proc/{process.process.pid}/stat") as stat:
+            assert stat.read().rpartition(")")[2].split()[0] == "T"
+        process.run()
+    except FileNotFoundError:
+        pytest.skip("no /proc")
+    finally:
+        process.end()
+
+
+def test_the_figures_of_runs():
+    found = cores_cases.figures("p", [9, 2, 1, 3, 2, 2, 50, 60])
+    assert found == {"p": 2, "p-cold": 9, "p-worst": 60}
+    assert cores_cases.runs_of("gmpx", 50) - 1 >= 10 > cores_cases.runs_of("gmpx", 20)
 
 
 @pytest.mark.parametrize("name", kinds.KINDS)
@@ -149,7 +182,7 @@ def test_the_quick_look_has_a_line_for_each_kind_and_way(capsys):
     names = ["noop-go", "noop-map2", "sha20-parks-go", "sha20-parks-map2"]
     assert [line.split()[0] for line in lines] == names
     for line in lines:
-        for word in ("1P ", "2P ", "3P ", "cold ", "worst ", "threads ", "executor "):
+        for word in ("1P ", "2P ", "3P ", "best ", "cold ", "worst ", "threads ", "executor "):
             assert word in line
         assert "failed" not in line
 
