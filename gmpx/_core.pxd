@@ -286,8 +286,20 @@ cdef struct gm_p:
     gm_u64 seen                 # sched_tick at seen_at, sysmon / thieves
     int64_t seen_at
     int64_t seen_cpu            # its M's CPU time at seen_at, -1 if not known
-    int free                    # samples since, and since its M was last found with the GIL, that
-    int other                   # found nobody having it; or perhaps somebody else
+    gm_u32 learns               # sysmon, owner: outside_ns has grown
+    gm_u64 outside_ns           # sysmon / owner: time that its Gs were outside, by its samples
+    gm_u64 outside_tick         # sysmon / owner: sched_tick at the latest of these samples
+    uint64_t learnt_ns          # owner: of outside_ns, sched_tick and count.finished, what learn has
+    uint64_t learnt_tick        # attributed
+    uint64_t learnt_runs
+    gm_u32 outside              # sysmon / thieves: its last samples, a bit each, the latest lowest: its G was outside
+    uint32_t looks
+    uint64_t paced              # sched_tick at paced_at, 16 samples ago or less
+    int64_t paced_at
+    int free                    # samples in a row that found nobody having the GIL
+    int other                   # since its M was last found with it, that found another having it
+    int64_t cpu                 # its M's CPU time at the last sample, at cpu_at
+    int64_t cpu_at
     gm_u32 verdict              # STANDS_*, sysmon / thieves
     gm_u32 grant                # STANDS_BUSY: how many Gs thieves may take, sysmon sets, they take
     uint32_t grant_next         # how many at the next look
@@ -310,6 +322,7 @@ cdef struct gm_m:
     int64_t id
     uint64_t ident              # constant: the thread's id
     int64_t cpu_clock           # constant: of its CPU time, 0 if there is none
+    int64_t tid                 # constant: the system's id of the thread, 0 if there is none
     int kind                    # sched.lock / sysmon, as a hint
     void* ts                    # constant: the thread's PyThreadState
     gm_g* curg                  # owner: G whose code runs, NULL while scheduling
@@ -354,6 +367,9 @@ cdef struct gm_m:
     PyObject* reaper            # owner: greenlet that g0 returns to after that; owned
     int64_t housekeep_at        # owner: when to let surplus workers and dead Gs go
     int64_t look_at             # owner: when a sleep ends to look whether anything can ever run
+    bint made_none              # owner: it could not have another thread made for what is queued
+    gm_u32 hosts                # owner, before it sleeps / sched.lock: started Gs that are bound to it
+    gm_u32 seeks                # owner / sysmon: it has no G, and looks for one without the GIL
     bint searches               # owner: a worker greenlet of its own, in find_runnable
     bint looked                 # owner: it has, and nothing has run here since
     int64_t look_again          # owner (M0): how long the next look may wait, threads being there
@@ -416,15 +432,19 @@ cdef struct gm_sched:
 cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     gm_note note
     gm_u32 started              # anyone: its thread lives
-    gm_u32 watch                # 1: it looks at the queues every LOOK_NS
+    gm_u32 watch                # WATCH_*: sysmon, who wakes it / anyone
     gm_i64 until                # it looks at the timers by then
     # its own
     int64_t ticked_at           # when a P was last seen to have ticked
+    int64_t standing            # how long that is ago
     uint64_t puts               # sched.runq.puts and takes at puts_at
     uint64_t takes
     int64_t puts_at
     bint queue_stalled
     int quiet                   # looks in a row that saw nothing to watch
+    gm_i64 hot_until            # sysmon, spawners: see rt/sched/watch.pxi
+    int vain                    # looks in a row that found no goroutine outside
+    int64_t fresh_start         # when vain was last 0
 
 
 cdef class Goroutine:

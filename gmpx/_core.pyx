@@ -43,8 +43,10 @@ include "rt/sched/timers.pxi"         # deadlines
 include "rt/sched/park.pxi"           # gopark, goready, wait queues
 include "rt/io/netpoll.pxi"           # waiting for descriptors
 include "rt/sched/policy.pxi"          # whom to wake, what to steal
+include "rt/sched/learn.pxi"           # which code is worth placing well
 include "rt/sched/proc.pxi"           # schedule, find_runnable, steal_work
 include "rt/sched/sleep.pxi"           # sleeping and waking Ms
+include "rt/sched/watch.pxi"           # what sysmon sees of the Ps
 include "rt/sched/sysmon.pxi"          # the thread that watches the others
 include "rt/sched/machine.pxi"        # Ms and Ps
 include "rt/g/context.pxi"            # contextvars

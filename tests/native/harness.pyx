@@ -23,12 +23,15 @@ cdef gm_ptr allm
 
 cdef extern from *:
     """
-    enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1 };
+    enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1, GM_GIL_OTHER = 2 };
     static int gm_gil_sample(void *ts) { (void)ts; return GM_GIL_FREE; }
+    static int gm_gil_is_free(void) { return 1; }
     """
     enum: GM_GIL_FREE
     enum: GM_GIL_HELD
+    enum: GM_GIL_OTHER
     int gm_gil_sample(void*) nogil
+    bint gm_gil_is_free() nogil
 
 cdef extern from "pythread.h" nogil:
     unsigned long PyThread_start_new_thread(void (*)(void*) noexcept nogil, void*)
@@ -40,9 +43,11 @@ include "rt/g/gfree.pxi"
 include "rt/sched/park_queue.pxi"      # of park.pxi: the park word, goready, the wait queues
 include "rt/sched/timers.pxi"
 include "rt/sched/policy.pxi"
+include "rt/sched/learn_nogil.pxi"      # of learn.pxi: who takes what is placed
 include "rt/sched/proc_nogil.pxi"       # of proc.pxi: what searches for work
 include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the end of a wait
 include "rt/sched/sleep.pxi"
+include "rt/sched/watch.pxi"
 include "rt/sched/sysmon.pxi"
 include "rt/sched/machine_nogil.pxi"    # of machine.pxi: who holds which P
 

@@ -32,6 +32,8 @@ FRAGMENTS = {
     "policy": "sched",
     "proc": "sched",
     "sleep": "sched",
+    "learn": "sched",
+    "watch": "sched",
     "sysmon": "sched",
     "machine": "sched",
     "netpoll": "io",
@@ -40,6 +42,7 @@ FRAGMENTS = {
 PARTS = {
     "netpoll": ("netpoll_nogil", [('cdef extern from "errno.h"', "cdef int net_wait(")]),
     "park": ("park_queue", [("cdef inline uint64_t park_arm(", "# ---- gopark ---")]),
+    "learn": ("learn_nogil", [("cdef gm_u32 codes_placed", "# ---- learning ---")]),
     "proc": (
         "proc_nogil",
         [
@@ -111,20 +114,20 @@ BROKEN = {
     "refill_unlocked": (
         "proc",
         """    gm_lock_acquire(&sched.lock)
-    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
+    g = glob_runq_get(p, glob_share()) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
     gm_lock_release(&sched.lock)""",
-        "    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)",
+        "    g = glob_runq_get(p, glob_share()) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)",
         ["machines:5"],
     ),
     # sysmon reads of a P what its M's coming writes.
     "sample_unlocked": (
-        "sysmon",
+        "watch",
         """    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
     for i in range(n):
-        sample(allp[i], now)
+        outside = sample(allp[i], now) or outside
     gm_lock_release(&sched.lock)""",
         """    for i in range(n):
-        sample(allp[i], now)""",
+        outside = sample(allp[i], now) or outside""",
         ["machines:5"],
     ),
     # NP1: an event's waiters are taken without the lock.

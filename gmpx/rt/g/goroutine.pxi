@@ -203,12 +203,23 @@ cdef gm_g* newproc1(gm_m* m, PyObject* fn, PyObject* args, uint32_t flags,
 
 cdef inline void newproc_publish(gm_m* m, gm_g* g) noexcept:
     # Puts a G from newproc1 at the tail of the queue, and sees to it that somebody comes.
-    if gm_likely(m.p != NULL):
+    if gm_likely(m.p != NULL and policy_plain()):
         runq_put(m.p, g)
         if gm_unlikely(policy_spawned()):
             newproc_first()
     else:
+        newproc_slow(m, g)
+
+
+cdef void newproc_slow(gm_m* m, gm_g* g) noexcept:
+    if m.p == NULL or (hot() and on_spare_p(m)):
         newproc_foreign(g)
+    elif not placing() or not place(m, g):
+        runq_put(m.p, g)
+        if hot():
+            wake_p()
+        if policy_spawned():
+            newproc_first()
 
 
 cdef void newproc_first() noexcept:
@@ -234,6 +245,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     cdef PyObject* x
     cdef PyObject* wg
     cdef PyObject* home = g.park.home if g.park != NULL else NULL
+    if not GM_FREE_THREADED:
+        learn(m, g)
     if gm_unlikely(g.flags & GF_SYSTEM):
         main_returned(r)                    # of a child process: does not come back
     if gm_unlikely(r == NULL):

@@ -390,7 +390,8 @@ cdef int adopt_m0(gm_m* m, gm_g* me) except -1:
     global m0_machine
     m.kind = M_MAIN
     m.id = 0
-    m.cpu_clock = gm_cpu_clock()            # the child's thread has another
+    m.cpu_clock = gm_cpu_clock()
+    m.tid = gm_tid()
     m.keeps_off = m.lock_depth > 0
     m.alone_park = NULL
     m0_machine = m.obj

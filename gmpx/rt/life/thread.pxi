@@ -45,6 +45,7 @@ cdef gm_m* m_of_new_thread() except NULL:
     obj.m = m
     m.ident = PyThread_get_thread_ident()
     m.cpu_clock = gm_cpu_clock()
+    m.tid = gm_tid()
     m.ts = PyThreadState_Get()
     m.obj = <PyObject*>obj
     obj.park.m = m

@@ -41,6 +41,17 @@ static void gm_gil_init(void) {
 #endif
 }
 
+/* Whether nobody has it; yes where that is not known. */
+static inline int gm_gil_is_free(void) {
+#if GM_GIL_INTERNAL
+    return *gm_gil_locked <= 0;
+#elif PY_VERSION_HEX < 0x030C0000
+    return _PyThreadState_UncheckedGet() == NULL;
+#else
+    return 1;
+#endif
+}
+
 static inline int gm_gil_sample(void *p) {
     volatile PyThreadState *ts = (volatile PyThreadState *)p;
 #if defined(Py_GIL_DISABLED)

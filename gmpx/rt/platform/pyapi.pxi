@@ -13,6 +13,8 @@ cdef extern from *:
 cdef extern from "rt/platform/gil.h" nogil:
     enum: GM_GIL_FREE
     enum: GM_GIL_HELD
+    enum: GM_GIL_OTHER
+    bint gm_gil_is_free() nogil
     void gm_gil_init()
     int gm_gil_sample(void*)
     bint gm_has_gil "PyGILState_Check"()

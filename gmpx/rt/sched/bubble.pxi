@@ -260,7 +260,7 @@ cdef gm_g* bubble_pick(gm_m* m) noexcept nogil:
         gq_put(&m.ready, m.readynext)
         m.readynext = NULL
     if runq_len(p) == 0:
-        g = refill(m, p)
+        g = refill(m, p, NULL)
         if g != NULL:
             bubble_put_first(p, g)
     fresh = runq_len(p)

@@ -300,6 +300,9 @@ cdef int procresize(uint32_t n) except -1:
                 p_drain(p)
             elif gm_load_u32_relaxed(&p.status) == P_SPARE:
                 pid_put(p)
+        if gm_tls_m != NULL and gm_tls_m.p != NULL and on_spare_p(gm_tls_m) and sched.pidle != NULL:
+            release_p(gm_tls_m)                 # else n Ps run beside the caller's
+            acquire_p(gm_tls_m, pid_get())
     gm_lock_release(&sched.lock)
     if not made:
         raise MemoryError()
@@ -447,6 +450,7 @@ cdef void m_loop(gm_m* m) noexcept:
     cdef PyObject* me
     m.ident = PyThread_get_thread_ident()       # before all that allocates: finalizers may call go
     m.cpu_clock = gm_cpu_clock()
+    m.tid = gm_tid()
     m.ts = PyThreadState_Get()
     me = greenlet_current()
     if me == NULL:

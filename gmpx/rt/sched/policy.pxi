@@ -12,6 +12,11 @@
 # times slower on 3.14; 100,000 goroutines on one unbuffered channel 3,500 ns each across two
 # threads, 700 on one, for what starts on a thread stays there). So there
 #   - `go` on an M wakes nobody: its own M comes to it. That it does is sysmon's to watch.
+#   - In a hot time (rt/sched/watch.pxi), when sysmon finds that the work is done without the GIL, `go` wakes
+#     an M, an M that is dry spins for a moment, and thieves take what they find, but only while the GIL is
+#     free or the victim is known not to have it: else they would wait for it with what they took. Ready Gs
+#     go before fresh ones then: a coordinator that waits behind long tasks keeps the others from work.
+#   - Gs of code that is known to stay outside for long are placed (rt/sched/learn.pxi).
 #   - `go` on a thread without a P fills the global queue: it wakes an M while fewer than two Ps
 #     are at work, Ps whose M stands in a system call not counted.
 #   - A P that holds fresh Gs and does not move has them stolen. sysmon gives the verdict:
@@ -33,11 +38,29 @@
 # that there is too many of afterwards ends when it has slept for SURPLUS_NS.
 
 cdef enum:
+    WATCH_NOT = 0               # sysmon rests
+    WATCH_ON = 1
+    WATCH_PLACE = 2             # some code is placed (rt/sched/learn.pxi)
+    WATCH_HOT = 3
     STANDS_NOT = 0
     STANDS_BUSY = 1
     STANDS_BLOCKED = 2
     MOST_MS = 10000             # Go's limit on threads
     BUSY_ENOUGH = 2             # Ps at work that a foreign thread's spawns are left to
+
+
+cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
+    return m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
+
+
+cdef inline bint hot() noexcept nogil:
+    # A hint: work is done without the GIL (rt/sched/watch.pxi).
+    return gm_load_u32_relaxed(&sysmon.watch) == WATCH_HOT
+
+
+cdef inline bint policy_plain() noexcept nogil:
+    # A hint: a spawn is put on its M's own ring, and that is all.
+    return gm_load_u32_relaxed(&sysmon.watch) == WATCH_ON
 
 
 cdef inline bint policy_spawned() noexcept nogil:
@@ -57,18 +80,26 @@ cdef inline void policy_queued() noexcept nogil:
     wake_p()
 
 
+cdef inline bint policy_leaves(gm_m* m) noexcept nogil:
+    # Whether m leaves fresh Gs to others: in a hot time no more Ms than nprocs run what computes outside.
+    # But for one that was sent there (start_any).
+    return hot() and m.p != NULL and on_spare_p(m) and not m.spinning
+
+
 cdef inline bint policy_spins(gm_m* m) noexcept nogil:
     # Whether m, with nothing to do, looks several times before it sleeps (Go's bound).
     return GM_FREE_THREADED and (m.spinning or 2 * gm_load_u32_relaxed(&sched.nmspinning)
         < gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle))
 
 
-cdef inline uint32_t policy_steals(gm_p* victim) noexcept nogil:
-    # How many Gs may be taken from victim now.
+cdef inline uint32_t policy_steals(gm_p* victim, bint spare) noexcept nogil:
+    # How many Gs may be taken from victim now. spare: by an M on a spare P.
     cdef uint32_t verdict, grant
     if GM_FREE_THREADED:
         return GM_RUNQ_HALF
-    verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in judge
+    verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in sample
+    if hot() and not spare and (gm_gil_is_free() or gm_load_u32_relaxed(&victim.outside) & 3 == 3):
+        return GM_RUNQ_HALF                                 # else it would wait for the GIL, with m
     if gm_likely(verdict == STANDS_NOT):
         return 0
     if gm_load_u64_relaxed(&victim.sched_tick) != gm_load_u64_relaxed(&victim.seen):
@@ -99,5 +130,5 @@ cdef inline bint policy_surplus(gm_m* m) noexcept nogil:
 cdef inline void policy_found(bint last_spinner) noexcept nogil:
     # An M that was spinning has found work (Go's resetspinning): work published while wake_p saw
     # a spinner, and left it to that, is covered by another.
-    if GM_FREE_THREADED and last_spinner:
+    if (GM_FREE_THREADED or hot()) and last_spinner:
         wake_p()

@@ -34,6 +34,7 @@ cdef enum:
     GIL_SLOW_NS = 200000        # who gave up the GIL had to wait for it: others compute
     SPIN_ROUNDS = 4             # Go's stealTries
     SPIN_PAUSES = 30            # Go's procyield(30)
+    HOT_SPIN_NS = 60000
 
 
 cdef inline gm_counters* counters(gm_m* m) noexcept nogil:
@@ -103,7 +104,7 @@ cdef inline gm_g* local_next(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     m.next_streak = 0
     if m.ready.head == NULL:
         if not fresh:
-            g = refill(m, p)
+            g = refill(m, p, w)
             return g if g != NULL else yielded_next(m)
         m.debt = 0
         return runq_get(p)
@@ -118,18 +119,18 @@ cdef inline gm_g* yielded_next(gm_m* m) noexcept nogil:
     return gq_get(&m.yielded)
 
 
-cdef inline gm_g* refill(gm_m* m, gm_p* p) noexcept nogil:
+cdef inline gm_g* refill(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     # p's ring is empty: what has overflowed from it, then m's share of the global queue.
     if gm_likely(gm_load_i64_relaxed(&sched.overflow) == 0):
         return NULL
-    return refill_slow(m, p)
+    return refill_slow(m, p, w)
 
 
-cdef gm_g* refill_slow "gm_refill_slow"(gm_m* m, gm_p* p) noexcept nogil:
+cdef gm_g* refill_slow "gm_refill_slow"(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     cdef gm_g* g = NULL
     if gm_load_i64_relaxed(&p.spill.size) > 0:
         g = refill_from(p, &p.spill)
-    elif gm_load_i64_relaxed(&sched.runq.size) > 0:
+    elif gm_load_i64_relaxed(&sched.runq.size) > 0 and not hosts_many(m, w):
         g = refill_from(p, &sched.runq)
     if g != NULL:
         spin_end(m)                     # a new M's first G: it must not count while that runs
@@ -139,7 +140,7 @@ cdef gm_g* refill_slow "gm_refill_slow"(gm_m* m, gm_p* p) noexcept nogil:
 cdef gm_g* refill_from(gm_p* p, gm_batches* q) noexcept nogil:
     cdef gm_g* g
     gm_lock_acquire(&sched.lock)
-    g = glob_runq_get(p, 0) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
+    g = glob_runq_get(p, glob_share()) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
     gm_lock_release(&sched.lock)
     return g
 
@@ -147,7 +148,7 @@ cdef gm_g* refill_from(gm_p* p, gm_batches* q) noexcept nogil:
 cdef gm_g* take_turn(gm_m* m, gm_p* p, gm_worker* w) noexcept nogil:
     # ready has work and the ring may (S4).
     cdef gm_g* g
-    cdef bint fresh = m.debt > -TURN_SLOTS if w != NULL else m.debt >= TURN_SLOTS
+    cdef bint fresh = m.debt > -TURN_SLOTS if w != NULL and not hot() else m.debt >= TURN_SLOTS
     cdef int64_t now
     if fresh != m.turn_fresh:
         m.turn_fresh = fresh
@@ -175,10 +176,12 @@ cdef extern from *:
     struct __pyx_t_4gmpx_5_core_gm_g;
     struct __pyx_t_4gmpx_5_core_gm_m;
     struct __pyx_t_4gmpx_5_core_gm_p;
+    struct __pyx_t_4gmpx_5_core_gm_worker;
     static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_schedule_fair(
         struct __pyx_t_4gmpx_5_core_gm_m *);
     static GM_NOINLINE struct __pyx_t_4gmpx_5_core_gm_g *gm_refill_slow(
-        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_p *);
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_p *,
+        struct __pyx_t_4gmpx_5_core_gm_worker *);
     """
 
 
@@ -205,7 +208,7 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     if gm_load_i64_relaxed(&sched.overflow) > 0:
         gm_lock_acquire(&sched.lock)
         # by turns; the tick is 61 times something here
-        if sched.runq.n > 0 and (p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
+        if sched.runq.n > 0 and not (placing() and hot() and m.kind == M_MAIN) and (p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
             g = glob_runq_get(p, 1)
         elif p.spill.n > 0:
             g = batches_get(&p.spill, p, 1)
@@ -261,12 +264,15 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                 return g
             if net_awaited(m) and net_look(m) > 0:
                 continue
+        gm_store_u32_relaxed(&m.hosts, <uint32_t>min(hosted(m, w), 0xffff) + (0x10000 if m.kind == M_MAIN else 0))
+        gm_store_u32_relaxed(&m.seeks, 1)
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
         gm_rank_none()
         m.gil_since = gm_nanotime()
         PyEval_RestoreThread(ts)
+        gm_store_u32_relaxed(&m.seeks, 0)
         m.gil_slow = gm_nanotime() - m.gil_since > GIL_SLOW_NS
         if m.deep:
             m_deep_end(m)
@@ -327,13 +333,11 @@ cdef int find_work(gm_m* m, gm_g** out) noexcept nogil:
             out[0] = look_around(m)
             if out[0] != NULL:
                 return WORK_FOUND
+            if hot() and hot_spin(m):
+                continue
         r = stop_m(m, out)
         if r != WORK_FOUND or out[0] != NULL:
             return r
-
-
-cdef inline bint on_spare_p(gm_m* m) noexcept nogil:
-    return m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs)
 
 
 cdef gm_g* look_around(gm_m* m) noexcept nogil:
@@ -343,13 +347,36 @@ cdef gm_g* look_around(gm_m* m) noexcept nogil:
     if not m.spinning and policy_spins(m):
         m.spinning = True
         gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
-    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+    if gm_load_i64_relaxed(&sched.runq.size) > 0 and not policy_leaves(m) and not leaves_placed(m):
         g = refill_from(m.p, &sched.runq)
     if g == NULL:
         g = steal_work(m)
     if g != NULL:
         spin_end(m)
     return g
+
+
+cdef bint hot_spin(gm_m* m) noexcept nogil:
+    # m, on a regular P, has run dry in a hot time: the next G may come in a moment, sooner than a thread
+    # could be woken for it (measured: 30 us and more). True: there is something to look at.
+    cdef int64_t until
+    cdef uint32_t i
+    if on_spare_p(m) or leaves_placed(m):
+        return False
+    if not m.spinning:
+        if not gm_cas_u32_seqcst(&sched.nmspinning, 0, 1):      # one is enough
+            return False
+        m.spinning = True
+    until = gm_nanotime() + HOT_SPIN_NS
+    while hot() and gm_nanotime() < until:
+        if not inbox_empty(&m.inbox) or gm_load_i64_relaxed(&sched.runq.size) > 0 or gm_load_u32_relaxed(&m.stop):
+            return True
+        for i in range(gm_load_u32_acquire(&sched.nallp)):
+            if fresh_len(allp[i]) > 0 and policy_steals(allp[i], False) > 0:
+                return True
+        proc_yield(SPIN_PAUSES)
+        gm_osyield()
+    return False
 
 
 cdef inline void spin_end(gm_m* m) noexcept nogil:
@@ -392,7 +419,7 @@ cdef gm_g* steal_from(gm_m* m, gm_p* victim) noexcept nogil:
     cdef uint32_t taken = 0
     if victim == m.p or fresh_len(victim) == 0:
         return NULL
-    most = policy_steals(victim)
+    most = policy_steals(victim, on_spare_p(m))
     if most == 0:
         return NULL
     if runq_len(victim) > 0:

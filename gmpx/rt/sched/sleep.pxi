@@ -112,13 +112,15 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
     cdef int64_t until, now
     cdef int r
+    cdef gm_m* other
     m_sleep_begin(m)                                    # W2: from here on a push wakes us
     gm_lock_acquire(&sched.lock)
-    if m.p == NULL and sched.runq.n > 0 and sched.pidle != NULL:
+    other = fewer_hosted(m) if sched.runq.n > 0 else NULL
+    if m.p == NULL and sched.runq.n > 0 and sched.pidle != NULL and other == NULL:
         acquire_p(m, pid_get())
     if m.p != NULL:
-        if sched.runq.n > 0:
-            out[0] = glob_runq_get(m.p, 0)              # W1
+        if sched.runq.n > 0 and other == NULL and not policy_leaves(m):
+            out[0] = glob_runq_get(m.p, glob_share())   # W1
             gm_lock_release(&sched.lock)
             m_sleep_cancel(m)
             spin_end(m)
@@ -130,7 +132,10 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         m.spinning = False
         gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
     mput(m)
-    gm_lock_release(&sched.lock)
+    if gm_unlikely(other != NULL):
+        leave_to(m, other)
+    else:
+        gm_lock_release(&sched.lock)
     hook_point(HOOK_STOP_M)
     # Go's delicate dance: after spinning has been given up, look at every ring again (W4). Not
     # only ex-spinners do: a wake_p that found no M to start has left its work to us.
@@ -162,6 +167,24 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         if now >= m.look_at or now >= m.housekeep_at:
             return WORK_HOUSEKEEP
     return WORK_FOUND
+
+
+cdef void leave_to(gm_m* m, gm_m* other) noexcept nogil:
+    # m, on midle, has left the global queue to another M (fewer_hosted), which gets a P for it. With none
+    # idle the Ms that have them come to the queue. sched.lock is held and left here.
+    cdef gm_p* p = pid_get()
+    if p != NULL:
+        gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
+        if other != m:
+            hand_p(other, p)
+        else:
+            gm_lock_release(&sched.lock)
+            if new_m(p):
+                return
+            m.made_none = True
+            gm_lock_acquire(&sched.lock)
+            give_p(p)
+    gm_lock_release(&sched.lock)
 
 
 cdef int64_t sleep_until(gm_m* m, int64_t now) noexcept nogil:
@@ -243,6 +266,11 @@ cdef void give_p(gm_p* p) noexcept nogil:
         put_back(p)
         gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
         return
+    hand_p(m, p)
+
+
+cdef inline void hand_p(gm_m* m, gm_p* p) noexcept nogil:
+    # m, on midle, is to look for work with p. sched.lock held.
     midle_remove(m)
     m.nextp = p
     m.spinning = True

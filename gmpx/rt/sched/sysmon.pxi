@@ -7,8 +7,8 @@
 #   - It looks into the pollers of Ms that have not for NET_LATE_NS (W7).
 #   - It finds the Ps whose fresh Gs lie there because their M stands, and a global queue that does
 #     not move, gives the verdict (rt/sched/policy.pxi) and has an M woken or started.
-# It is started when it is first wanted. While `watch` is 1 it looks every LOOK_NS. When QUIET_LOOKS in
-# a row have found nothing to watch it sleeps: until the first timer of an M that does not see to
+# It is started when it is first wanted. While `watch` is set it looks every LOOK_NS, or more often
+# (rt/sched/watch.pxi). When QUIET_LOOKS in a row have found nothing to watch it sleeps: until the first timer of an M that does not see to
 # its own, or for good.
 #
 # W3 and W4 (rt/sched/sleep.pxi) say why nobody waits for it in vain. Its side of both: note_clear,
@@ -17,21 +17,16 @@
 # sets it, so one of many wakes it.
 
 cdef enum:
-    LOOK_NS = 5000000           # how often it looks while watch is set
-    LOOK_SOON_NS = 1000000      # the same, while something queued seems to stand
-    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
-    SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
+    LOOK_NS = 5000000           # how often it looks while watch is set, at the least
     TIMER_LATE_NS = 5000000     # an awake M runs its own timers; by then sysmon does
     QUIET_LOOKS = 2
-    FREE_SAMPLES = 2            # found with nobody having the GIL: in a system call
-    OTHER_SAMPLES = 16          # found so often without the GIL, somebody else perhaps having it
     SLOW_TAKES = 16             # fewer taken from the global queue in LOOK_NS: it hardly moves
 
 
 cdef inline bint sysmon_rests() noexcept nogil:
     # After a fresh G was put where somebody might have to be sent for it (W4).
     gm_barrier_light()
-    return gm_unlikely(gm_load_u32_relaxed(&sysmon.watch) == 0)
+    return gm_unlikely(gm_load_u32_relaxed(&sysmon.watch) == WATCH_NOT)
 
 
 cdef inline void sysmon_watch() noexcept nogil:
@@ -53,12 +48,12 @@ cdef inline int64_t timer_late(gm_m* m, int64_t when) noexcept nogil:
 
 cdef void sysmon_wake() noexcept nogil:
     gm_store_i64_seqcst(&sysmon.until, 0)
-    if gm_exchange_u32_seqcst(&sysmon.watch, 1) == 0 or gm_load_u32_relaxed(&sysmon.started):
+    if gm_exchange_u32_seqcst(&sysmon.watch, WATCH_ON) == WATCH_NOT or gm_load_u32_relaxed(&sysmon.started):
         if gm_exchange_u32_seqcst(&sysmon.started, 1) == 0:
             if PyThread_start_new_thread(sysmon_main, NULL) == <unsigned long>-1:
                 # no thread to be had: the next one tries again
                 gm_store_u32_seqcst(&sysmon.started, 0)
-                gm_store_u32_seqcst(&sysmon.watch, 0)
+                gm_store_u32_seqcst(&sysmon.watch, WATCH_NOT)
                 gm_store_i64_seqcst(&sysmon.until, INT64_MAX)
             return
         note_wakeup(&sysmon.note)
@@ -68,6 +63,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
     cdef int64_t now, until
     cdef bint quiet, woken
     gm_block_signals()
+    gm_timer_slack_least()
     while True:
         note_clear(&sysmon.note, NOTE_ASLEEP)
         while gm_load_u32_seqcst(&sched.over):
@@ -79,13 +75,14 @@ cdef void sysmon_main(void* unused) noexcept nogil:
             until = min(until, now + LOOK_NS)
         else:
             hook_point(HOOK_SYSMON_QUIET)
-            gm_store_u32_seqcst(&sysmon.watch, 0)
+            gm_store_i64_relaxed(&sysmon.hot_until, 0)
+            gm_store_u32_seqcst(&sysmon.watch, WATCH_NOT)
         gm_store_i64_seqcst(&sysmon.until, until)
         hook_point(HOOK_SYSMON_SLEEP)
         gm_barrier_heavy()                              # W3, W4
         if sysmon.quiet >= QUIET_LOOKS and (
                 anything_queued() or gm_load_u32_seqcst(&sched.undelivered)):
-            gm_store_u32_seqcst(&sysmon.watch, 1)
+            gm_store_u32_seqcst(&sysmon.watch, WATCH_ON)
             sysmon.quiet = 0
             until = min(until, now + LOOK_NS)
         if sysmon.quiet >= QUIET_LOOKS:
@@ -97,16 +94,19 @@ cdef void sysmon_main(void* unused) noexcept nogil:
             woken = note_sleep(&sysmon.note, max(until - gm_nanotime(), 0), False) == 1
         if woken:
             sysmon.quiet = 0                            # there may be more of it
+            if gm_nanotime() - sysmon.fresh_start >= FRESH_START_NS:
+                sysmon.vain = 0
+                sysmon.fresh_start = gm_nanotime()
         gm_store_i64_seqcst(&sysmon.until, 0)           # it looks at once
 
 
 cdef int64_t sysmon_look(int64_t now, bint* quiet) noexcept nogil:
     # One round. When it wants to look again at the latest; quiet: nothing is there to be watched.
     cdef bint stalled
-    cdef bint soon = False
+    cdef int64_t nap = INT64_MAX
     late_timers(now)
     late_pollers(now)
-    stalled = judge(now, quiet, &soon)
+    stalled = judge(now, quiet, &nap)
     if stalled or gm_load_u32_relaxed(&sched.undelivered):
         # One at a time: it is on its way, or does not get the GIL; it takes all that it finds.
         quiet[0] = False
@@ -114,7 +114,7 @@ cdef int64_t sysmon_look(int64_t now, bint* quiet) noexcept nogil:
             gm_unblock_signals()
             start_any()
             gm_block_signals()
-    return now + LOOK_SOON_NS if soon else first_timer()
+    return min(nap, first_timer())
 
 
 # ---- timers --------------------------------------------------------------------------------
@@ -157,87 +157,7 @@ cdef void late_pollers(int64_t now) noexcept nogil:
         m = m.all_next
 
 
-# ---- Ps that stand -------------------------------------------------------------------------
-
-cdef bint judge(int64_t now, bint* quiet, bint* soon) noexcept nogil:
-    # Updates what is known of each P. True: an M is to be sent for fresh Gs.
-    cdef uint32_t i
-    cdef uint32_t blocked = 0
-    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
-    cdef bint stalled = False
-    cdef bint queued = False
-    cdef gm_p* p
-    for i in range(n):
-        p = allp[i]
-        if gm_load_u64_relaxed(&p.sched_tick) != gm_load_u64_relaxed(&p.seen):
-            sysmon.ticked_at = now
-    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
-    for i in range(n):
-        sample(allp[i], now)
-    gm_lock_release(&sched.lock)
-    for i in range(n):
-        p = allp[i]
-        if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED:
-            blocked += 1
-        if fresh_len(p) > 0:
-            queued = True
-            if gm_load_u32_relaxed(&p.verdict) != STANDS_NOT:
-                stalled = True
-            elif p.free > 0:
-                soon[0] = True
-    gm_store_u32_relaxed(&sched.nblocked, blocked)
-    if gm_load_i64_relaxed(&sched.runq.size) > 0:
-        queued = True
-        stalled = glob_stands(now) or stalled
-    else:
-        sysmon.puts_at = 0
-    quiet[0] = not queued
-    return stalled
-
-
-cdef inline int64_t fresh_len(gm_p* p) noexcept nogil:
-    return runq_len(p) + gm_load_i64_relaxed(&p.spill.size)
-
-
-cdef void sample(gm_p* p, int64_t now) noexcept nogil:
-    # One look at p: whether its M ticks, and who has the GIL meanwhile. sched.lock held.
-    cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
-    cdef gm_m* m = <gm_m*>gm_load_ptr_acquire(&p.m)
-    cdef uint32_t verdict = STANDS_NOT
-    cdef int gil
-    if m == NULL or m.ts == NULL or tick != gm_load_u64_relaxed(&p.seen) or p.seen_at == 0:
-        gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
-        gm_store_u64_relaxed(&p.seen, tick)
-        p.seen_at = now
-        p.seen_cpu = gm_cpu_time(m.cpu_clock) if m != NULL else -1
-        p.free = p.other = 0
-        p.grant_next = 1
-        return
-    gil = gm_gil_sample(m.ts)
-    if gil == GM_GIL_HELD:
-        p.free = p.other = 0
-    elif gil == GM_GIL_FREE:
-        p.free += 1
-    else:
-        p.other += 1
-    if now - p.seen_at >= LOOK_NS // 2 and (
-            p.free >= FREE_SAMPLES or p.free + p.other >= OTHER_SAMPLES):
-        verdict = STANDS_BLOCKED
-    elif (now - p.seen_at >= SLOW_STALL_NS or (
-            now - p.seen_at >= STALL_NS and now - sysmon.ticked_at >= STALL_NS)) and computes(p, m):
-        verdict = STANDS_BUSY
-        if fresh_len(p) > 0:
-            gm_store_u32_relaxed(&p.grant, p.grant_next)
-            p.grant_next = min(2 * p.grant_next, GM_RUNQ_HALF)
-    gm_store_u32_release(&p.verdict, verdict)       # pairs with the acquire in policy_steals
-
-
-cdef bint computes(gm_p* p, gm_m* m) noexcept nogil:
-    # Whether its thread has run meanwhile. One that the system does not let run, on a loaded machine,
-    # goes on with its Gs when it is let; nobody else would get the GIL that it keeps.
-    cdef int64_t cpu = gm_cpu_time(m.cpu_clock)
-    return cpu < 0 or p.seen_cpu < 0 or cpu - p.seen_cpu >= STALL_NS // 2
-
+# ---- queues that do not move ----------------------------------------------------------------
 
 cdef bint glob_stands(int64_t now) noexcept nogil:
     # Whether the head of the global queue has lain there for STALL_NS, and hardly any are taken.

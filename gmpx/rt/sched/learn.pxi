@@ -1,0 +1,216 @@
+# What is known of the code that goroutines run: how long it stays outside, without the GIL.
+#
+# A greenlet never changes threads, so the moment before a G starts is the only one at which it can be
+# placed well. sysmon's samples (rt/sched/watch.pxi) add up per P, in p.outside_ns; at the end of a G and
+# where it parks its M attributes what has come since to the code object of the G's function.
+#
+#   e.ns / e.ticks   time outside for each turn on an M
+#   e.ns / e.runs    time outside for each goroutine
+#
+# Code is *placed* if a goroutine of it is outside for PLACED_RUN_NS and more, by PLACED_TURN_NS and more
+# at a time: a task that takes long, or a worker that parks between such tasks. Its Gs go to the global
+# queue; Ms take them from there one at a time, and an M leaves them to one that hosts fewer started Gs
+# (stop_m). So a coordinator's M, main's above all, is free to answer, and workers that will be parked
+# most of the time are spread before they are started.
+#
+# An estimate fades: ticks and runs are halved as they pass a bound, and code that has been spawned
+# FORGET_SPAWNS times without being found outside is forgotten. Function objects that share a code object,
+# as the wrappers of one decorator do, share an entry.
+#
+# All of it is the GIL's. Free-threaded builds place nothing.
+
+cdef enum:
+    CODES = 64                  # entries; a newcomer takes the place of who is not there much
+    PLACED_RUN_NS = 150000
+    PLACED_TURN_NS = 8000
+    MOST_TICKS = 256
+    MOST_RUNS = 64
+    FORGET_SPAWNS = 300
+    YOUNG_NS = 10000000         # an entry this fresh is not put out by another
+
+cdef gm_u32 codes_placed        # GIL / anyone, as a hint: entries that are; 0: a spawn does not look
+
+
+# ---- who takes what is placed: without the GIL --------------------------------------------
+
+cdef inline bint placing() noexcept nogil:
+    return gm_load_u32_relaxed(&codes_placed) > 0
+
+
+cdef inline Py_ssize_t glob_share() noexcept nogil:
+    # How many an M takes from the global queue at a time: 1, or 0 for its fair share.
+    return 1 if placing() and hot() else 0
+
+
+cdef gm_m* fewer_hosted(gm_m* m) noexcept nogil:
+    # An M that is to have what is queued rather than m: one that sleeps and hosts fewer Gs, m itself
+    # if it is one that is yet to be made, NULL if there is none. sched.lock held.
+    cdef uint32_t mine = gm_load_u32_relaxed(&m.hosts)
+    cdef uint32_t n = gm_load_u32_relaxed(&sched.nm)
+    cdef gm_m* o = sched.midle
+    cdef gm_m* best = NULL
+    if mine == 0 or not placing() or not hot():
+        return NULL
+    while o != NULL:
+        if o.kind == M_WORKER and gm_load_u32_relaxed(&o.hosts) < mine:
+            best = o
+            mine = gm_load_u32_relaxed(&o.hosts)
+        o = o.idle_next
+    if best != NULL or m.made_none:
+        m.made_none = False
+        return best
+    return m if n < gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) else NULL
+
+
+cdef inline bint leaves_placed(gm_m* m) noexcept nogil:
+    # As hosts_many, in find_runnable. stop_m has the last word.
+    return placing() and hot() and gm_load_u32_relaxed(&m.hosts) > 0
+
+
+cdef inline bint hosts_many(gm_m* m, gm_worker* w) noexcept nogil:
+    # m, which looks for a G, leaves placed ones to others if it can. w: as schedule's.
+    return placing() and hot() and (m.kind == M_MAIN or hosted(m, w) > 0)
+
+
+cdef inline Py_ssize_t hosted(gm_m* m, gm_worker* w) noexcept nogil:
+    # How many started Gs are bound to m.
+    return m.nworkers - m.nidle - (w != NULL)
+
+
+# ---- learning ------------------------------------------------------------------------------
+
+cdef struct gm_code:
+    void* key                   # NULL: free
+    PyObject* held              # owned, or NULL: else another's could come to lie there
+    PyObject* name              # owned, or NULL: what it is called in stats()
+    uint64_t ns
+    uint64_t ticks
+    uint64_t run_ns
+    uint64_t runs
+    bint placed
+    uint32_t since              # spawns since it was last found outside
+    int64_t last
+
+cdef gm_code[CODES] codes
+
+cdef extern from *:
+    """
+    /* What tells functions apart; NULL for other callables. held: an object that keeps it alive, or NULL. */
+    static void *gm_code_key(PyObject *f, PyObject **held) {
+        *held = NULL;
+        if (PyMethod_Check(f)) f = PyMethod_GET_FUNCTION(f);
+        if (PyFunction_Check(f)) return *held = PyFunction_GET_CODE(f);
+        return PyCFunction_Check(f) ? ((PyCFunctionObject *)f)->m_ml : NULL;
+    }
+    """
+    void* gm_code_key(PyObject*, PyObject**) noexcept
+
+
+cdef inline gm_code* code_slot(void* key) noexcept nogil:
+    cdef uintptr_t h = <uintptr_t>key
+    return &codes[((h >> 4) ^ (h >> 11)) % CODES]
+
+
+cdef inline void learn(gm_m* m, gm_g* g) noexcept:
+    # g, on m, ends or parks.
+    if gm_unlikely(m.p != NULL and gm_load_u32_relaxed(&m.p.learns)):
+        learn_outside(m, g)
+
+
+cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
+    cdef gm_p* p = m.p
+    cdef uint64_t ns = gm_load_u64_relaxed(&p.outside_ns) - p.learnt_ns
+    cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
+    cdef uint64_t ticks = max(tick - p.learnt_tick, 1)
+    cdef uint64_t runs = p.count.finished - p.learnt_runs
+    cdef void* key
+    cdef gm_code* e
+    cdef PyObject* held
+    cdef int64_t now = gm_nanotime()
+    gm_store_u32_relaxed(&p.learns, 0)
+    p.learnt_ns += ns
+    p.learnt_tick = tick
+    p.learnt_runs += runs
+    if g.fn == NULL or g.flags & GF_SYSTEM or gm_load_u64_relaxed(&p.outside_tick) != tick:
+        return                              # it was another, which has yielded since
+    key = gm_code_key(g.fn, &held)
+    if key == NULL:
+        return
+    e = code_slot(key)
+    if e.key != key:
+        if e.key != NULL and now - e.last < YOUNG_NS:
+            return
+        code_drop(e)
+        xincref(held)
+        e.key, e.held, e.name = key, held, name_of(g.fn)
+    e.ns += ns
+    e.run_ns += ns
+    e.ticks += ticks
+    e.runs += runs
+    e.since = 0
+    e.last = now
+    if e.ticks > MOST_TICKS:
+        e.ticks //= 2
+        e.ns //= 2
+    if e.runs > MOST_RUNS:
+        e.runs //= 2
+        e.run_ns //= 2
+    set_placed(e, e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1))
+
+
+cdef void set_placed(gm_code* e, bint yes) noexcept:
+    if yes != e.placed:
+        e.placed = yes
+        gm_store_u32_relaxed(&codes_placed, gm_load_u32_relaxed(&codes_placed) + (1 if yes else -1))
+
+
+cdef bint is_placed(PyObject* fn) noexcept:
+    # A spawn, while something is known.
+    cdef PyObject* held
+    cdef void* key = gm_code_key(fn, &held)
+    cdef gm_code* e = code_slot(key)
+    if key == NULL or e.key != key:
+        return False
+    e.since += 1
+    if e.since > FORGET_SPAWNS:
+        code_drop(e)
+    return e.placed
+
+
+cdef void code_drop(gm_code* e) noexcept:
+    cdef PyObject* held = e.held
+    cdef PyObject* name = e.name
+    set_placed(e, False)
+    memset(e, 0, sizeof(gm_code))
+    xdecref(held)
+    xdecref(name)
+
+
+cdef list codes_outside():
+    # For stats().
+    cdef gm_code* e
+    cdef int i
+    found = []
+    for i in range(CODES):
+        e = &codes[i]
+        if e.key != NULL:
+            found.append({
+                "name": <object>e.name if e.name != NULL else "?",
+                "seconds_a_turn": e.ns / max(e.ticks, 1) / 1e9,
+                "seconds_a_run": e.run_ns / max(e.runs, 1) / 1e9,
+                "placed": e.placed,
+            })
+    return found
+
+
+cdef bint place(gm_m* m, gm_g* g) noexcept:
+    # Puts a fresh G where an M is to take it that it suits; False: nothing is known that would say so.
+    if not is_placed(g.fn) or gm_load_u32_relaxed(&sched.nprocs) == 1 or bubble_on:
+        return False
+    heat_up()
+    gm_lock_acquire(&sched.lock)
+    glob_runq_put(g)
+    gm_lock_release(&sched.lock)
+    sysmon_watch()
+    wake_p()
+    return True

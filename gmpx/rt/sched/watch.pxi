@@ -1,0 +1,200 @@
+# What sysmon sees of the Ps: which of them stand, and whose goroutines run without the GIL.
+#
+# A look at a P is a sample: has it ticked since the last one, and who has the GIL (rt/platform/gil.h)?
+# A goroutine that was found *outside*, without the GIL, leaves it to other threads: another M then gains
+# what this one loses nothing by. One that keeps it gains nothing by another M, and is slowed by it.
+#
+#   STANDS_*  is the verdict on a P that has not ticked between looks (rt/sched/policy.pxi).
+#   hot       says of the whole process that its work is done outside, so that every `go` wakes an M and thieves
+#             take what they find. It lasts until COLD_LOOKS have shown nobody outside, and no longer than HOT_NS from
+#             the last look that showed one of
+#               A  a G that has been outside for OUTSIDE_NS, by the last two samples of the same tick;
+#               B  half of the last 16 samples of a P outside, and PACE_NS or more from tick to tick:
+#                  tasks that are too short for A.
+#             A sample outside counts if the G stays there for PROBE_NS: a system call of a microsecond ends
+#             sooner, and a second thread would only be in its way when it comes back for the GIL
+#             (measured on 1-byte writes: 0.5 of one thread's speed without the probe).
+#
+# How often: every NAP_NS while fresh Gs wait and a P is idle, for VAIN_NAPS looks that show nothing; then
+# half as often after each, down to NAP_MOST_NS. A new start after the next sample outside, or after the
+# next spawn that finds sysmon at rest, but not within FRESH_START_NS. With no P idle BUSY_NAP_NS, which
+# is what an M that the kernel has blocked is found by. (Go's 20 us are wrong here: a look costs up to
+# 20 us of CPU in a virtual machine; at a steady 50 us that is 17 % of a core.)
+
+cdef enum:
+    STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
+    SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
+    BLOCKED_NS = 500000         # or outside for this long, and used no CPU time
+    FREE_SAMPLES = 2            # in a row that found nobody having the GIL
+    OTHER_SAMPLES = 16          # found so often without the GIL, somebody else perhaps having it
+    OUTSIDE_NS = 100000
+    PACE_NS = 8000
+    PROBE_NS = 5000
+    HOT_NS = 20000000
+    COLD_LOOKS = 8              # in a row that show nobody outside end it
+    NAP_NS = 50000
+    NAP_MOST_NS = 1000000
+    BUSY_NAP_NS = 500000
+    VAIN_NAPS = 50
+    FRESH_START_NS = 20000000
+
+
+cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
+    # Updates what is known of each P. True: an M is to be sent for fresh Gs. nap: until when they are
+    # to be looked at again.
+    cdef uint32_t i
+    cdef uint32_t blocked = 0
+    cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
+    cdef bint stalled = False
+    cdef bint queued = False
+    cdef bint outside = False
+    cdef gm_p* p
+    for i in range(n):
+        p = allp[i]
+        if gm_load_u64_relaxed(&p.sched_tick) != gm_load_u64_relaxed(&p.seen):
+            sysmon.ticked_at = now
+    sysmon.standing = now - sysmon.ticked_at
+    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
+    for i in range(n):
+        outside = sample(allp[i], now) or outside
+    gm_lock_release(&sched.lock)
+    sysmon.vain = 0 if outside else sysmon.vain + 1
+    if sysmon.vain >= COLD_LOOKS:
+        gm_store_i64_relaxed(&sysmon.hot_until, 0)
+    for i in range(n):
+        p = allp[i]
+        if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED:
+            blocked += 1
+        if fresh_len(p) > 0:
+            queued = True
+            if gm_load_u32_relaxed(&p.verdict) != STANDS_NOT:
+                stalled = True
+    gm_store_u32_relaxed(&sched.nblocked, blocked)
+    if gm_load_i64_relaxed(&sched.runq.size) > 0:
+        queued = True
+        stalled = glob_stands(now) or stalled
+    else:
+        sysmon.puts_at = 0
+    quiet[0] = not queued
+    if not GM_FREE_THREADED:
+        heat(now, queued)
+        if queued:
+            nap[0] = now + next_nap(now, outside)
+    return stalled
+
+
+cdef void heat(int64_t now, bint queued) noexcept nogil:
+    # Whether this is a hot time.
+    if now < gm_load_i64_relaxed(&sysmon.hot_until) and gm_load_u32_relaxed(&sched.nprocs) > 1:
+        gm_store_u32_relaxed(&sysmon.watch, WATCH_HOT)
+        if queued:
+            gm_unblock_signals()
+            wake_p()                            # may start a thread, which inherits the mask
+            gm_block_signals()
+    elif gm_load_u32_relaxed(&sysmon.watch) != WATCH_NOT:
+        gm_store_u32_relaxed(&sysmon.watch, WATCH_PLACE if placing() else WATCH_ON)
+
+
+cdef void heat_up() noexcept nogil:
+    # Code is spawned that is known to run outside.
+    gm_store_i64_relaxed(&sysmon.hot_until, gm_nanotime() + HOT_NS)
+    if gm_load_u32_relaxed(&sysmon.watch) == WATCH_PLACE:
+        gm_cas_u32_seqcst(&sysmon.watch, WATCH_PLACE, WATCH_HOT)
+
+
+cdef int64_t next_nap(int64_t now, bint outside) noexcept nogil:
+    cdef bint idle = gm_load_u32_relaxed(&sched.npidle) > 0
+    if outside:
+        sysmon.fresh_start = now
+    if not idle:
+        return BUSY_NAP_NS
+    if sysmon.vain < VAIN_NAPS:
+        return NAP_NS
+    return min(<int64_t>NAP_NS << min(sysmon.vain - VAIN_NAPS, 10), NAP_MOST_NS)
+
+
+cdef inline int64_t fresh_len(gm_p* p) noexcept nogil:
+    return runq_len(p) + gm_load_i64_relaxed(&p.spill.size)
+
+
+cdef bint sample(gm_p* p, int64_t now) noexcept nogil:
+    # One look at p. True: its G is outside, or perhaps in the kernel. sched.lock held.
+    cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
+    cdef gm_m* m = <gm_m*>gm_load_ptr_acquire(&p.m)
+    cdef bint runs = m != NULL and m.ts != NULL and not gm_load_u32_relaxed(&m.seeks)
+    cdef bint stood = runs and p.seen_at != 0 and tick == gm_load_u64_relaxed(&p.seen)
+    cdef bint away = False              # outside, perhaps in the kernel
+    cdef bint outside = False
+    cdef int64_t cpu = -1
+    cdef int gil
+    if runs:
+        gil = gm_gil_sample(m.ts)
+        cpu = gm_cpu_time(m.cpu_clock)
+        away = gil == GM_GIL_FREE and stays_outside(p, m, tick)
+        if cpu >= 0 and 2 * (cpu - p.cpu) >= now - p.cpu_at:    # a clock that has run: it computes
+            away = away or gil == GM_GIL_OTHER
+            outside = away
+        if away and p.cpu_at != 0:
+            gm_store_u64_relaxed(
+                &p.outside_ns, gm_load_u64_relaxed(&p.outside_ns) + min(now - p.cpu_at, LOOK_NS))
+            gm_store_u64_relaxed(&p.outside_tick, tick)
+            gm_store_u32_relaxed(&p.learns, 1)
+        p.cpu, p.cpu_at = cpu, now
+        p.free = 0 if gil != GM_GIL_FREE else p.free + 1 if stood else 1
+        p.other = p.other + 1 if gil == GM_GIL_OTHER else 0 if gil == GM_GIL_HELD else p.other
+        gm_store_u32_relaxed(&p.outside, gm_load_u32_relaxed(&p.outside) << 1 | outside)
+        p.looks += 1
+        if p.looks % 16 == 0:                                               # B
+            if popcount(gm_load_u32_relaxed(&p.outside) & 0xffff) >= 8 and now - p.paced_at >= PACE_NS * <int64_t>(tick - p.paced):
+                gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
+            p.paced, p.paced_at = tick, now
+    if not stood:
+        gm_store_u32_relaxed(&p.verdict, STANDS_NOT)
+        gm_store_u64_relaxed(&p.seen, tick)
+        p.seen_at = now
+        p.seen_cpu = cpu
+        p.other = 0
+        p.grant_next = 1
+        return outside
+    if gm_load_u32_relaxed(&p.outside) & 3 == 3 and now - p.seen_at >= OUTSIDE_NS:                # A
+        gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
+    # pairs with the acquire in policy_steals
+    gm_store_u32_release(&p.verdict, verdict_on(p, m, now - p.seen_at, cpu - p.seen_cpu if cpu >= 0 else -1))
+    return away
+
+
+cdef bint stays_outside(gm_p* p, gm_m* m, uint64_t tick) noexcept nogil:
+    cdef int64_t until = gm_nanotime() + PROBE_NS
+    while gm_nanotime() < until:
+        proc_yield(1)
+        if gm_gil_sample(m.ts) == GM_GIL_HELD or gm_load_u64_relaxed(&p.sched_tick) != tick:
+            return False
+    return True
+
+
+cdef uint32_t verdict_on(gm_p* p, gm_m* m, int64_t stood, int64_t cpu) noexcept nogil:
+    # p has stood for that long, and used that much CPU time meanwhile, -1 if it is not known.
+    if p.free >= FREE_SAMPLES and (stood >= BLOCKED_NS and 4 * cpu < stood if cpu >= 0 else stood >= STALL_NS // 2):
+        # A clock that stands does not tell, on a loaded machine: it may be the others' turn.
+        if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED or gm_sleeps_in_kernel(m.tid) != 0:
+            return STANDS_BLOCKED
+    if stood < STALL_NS:
+        return STANDS_NOT
+    if p.other >= OTHER_SAMPLES and cpu < STALL_NS // 2:
+        return STANDS_BLOCKED
+    # One that the system does not let run goes on with its Gs when it is let; nobody else would get
+    # the GIL that it keeps.
+    if (stood >= SLOW_STALL_NS or sysmon.standing >= STALL_NS) and (cpu < 0 or cpu >= STALL_NS // 2):
+        if fresh_len(p) > 0:
+            gm_store_u32_relaxed(&p.grant, p.grant_next)
+            p.grant_next = min(2 * p.grant_next, GM_RUNQ_HALF)
+        return STANDS_BUSY
+    return STANDS_NOT
+
+
+cdef inline int popcount(uint32_t x) noexcept nogil:
+    cdef int n = 0
+    while x:
+        x &= x - 1
+        n += 1
+    return n
