@@ -50,6 +50,7 @@ from gmpx._core import (
 )
 from gmpx import context
 from gmpx.barrier import Barrier
+from gmpx.blocks import BlockReport, default_block_hook as block_hook
 from gmpx.dump import dump
 from gmpx.fanout import imap, map
 from gmpx.group import Group
@@ -78,6 +79,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "ALL_COMPLETED",
     "Barrier",
+    "BlockReport",
     "Cancelled",
     "Chan",
     "ChannelClosed",
@@ -102,6 +104,7 @@ __all__ = [
     "after",
     "after_func",
     "as_completed",
+    "block_hook",
     "blocking",
     "context",
     "current",

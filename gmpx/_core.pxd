@@ -316,6 +316,39 @@ cdef struct gm_timers:          # an M's: see rt/sched/timers.pxi
     gm_tnode* fired_last
     gm_u32 firing               # lock / anyone: batches that are on their way to the queues
 
+cdef struct gm_watch:           # an M's, for the block detector: sysmon, reporter / sched.lock
+    gm_p* p                     # NULL: it is not watched
+    uint64_t tick               # p's, since `since`
+    int64_t since
+    int64_t cpu                 # the thread's CPU time at since, -1 if it is not known
+    int64_t cpu_now             # at sysmon's last look
+    int64_t cpu_seen            # at the reporter's last look
+    int64_t seen_at             # when that was
+    int64_t local_at            # since when somebody waits on the M's own queues, 0: nobody
+    int64_t inbox_at            # in its inbox
+    int64_t from_at             # since when it is looked at what the goroutine does: at since, or when
+    int64_t from_cpu            # somebody was first found waiting; CPU time then
+    int64_t tell_at             # not to be reported again before
+    uint32_t looks              # sysmon's since from_at, and how often it had the GIL then
+    uint32_t held
+    bint seen                   # the reporter has looked at this tick
+    uint64_t calm               # blockwatch.round in which nobody else was bound to it
+
+cdef struct gm_blockwatch:      # see rt/sched/blockwatch.pxi, rt/observe/blocks.pxi
+    int64_t limit               # constant: nanoseconds, 0: off
+    gm_u32 rests                # sysmon sleeps with no look in view
+    uint64_t round              # sched.lock: verdicts of another one do not count
+    int64_t tell_at             # sched.lock: no report before
+    int64_t next_at             # sysmon: its next look, INT64_MAX: none
+    bint unsettled              # sysmon: something was queued when it last looked
+    # the reporter
+    gm_note note
+    gm_u32 started              # its thread lives
+    gm_u32 asked                # sysmon / reporter: it is to look
+    gm_u32 busy                 # reporter / exit: it may have a thread state
+    int64_t begun_at            # reporter: since when it has waited for the GIL
+    uint64_t told               # GIL: reports so far
+
 # A thread. Type-stable: once made its memory is an M for good, and is used anew when the thread has
 # gone, so that a late waker finds an M, if not the one that it meant.
 cdef struct gm_m:
@@ -348,6 +381,7 @@ cdef struct gm_m:
     uint64_t io_tick
     char* scratch               # owner: what recv reads into
     gm_timers timers
+    gm_watch watch              # sysmon, reporter / sched.lock
     bint spinning               # owner
     bint blocked                # sched.lock: on midle
     gm_m* idle_prev             # sched.lock: midle

@@ -48,6 +48,7 @@ include "rt/sched/proc.pxi"           # schedule, find_runnable, steal_work
 include "rt/sched/sleep.pxi"           # sleeping and waking Ms
 include "rt/sched/watch.pxi"           # what sysmon sees of the Ps
 include "rt/sched/sysmon.pxi"          # the thread that watches the others
+include "rt/sched/blockwatch.pxi"      # who keeps a thread from others
 include "rt/sched/machine.pxi"        # Ms and Ps
 include "rt/g/context.pxi"            # contextvars
 include "rt/sched/worker.pxi"         # worker greenlets, g0
@@ -84,5 +85,6 @@ include "rt/life/mainthread.pxi"      # run_on_main, lock_os_thread
 include "rt/life/blocking.pxi"        # calls on spare threads
 include "rt/sched/bubble.pxi"         # virtual time, seeded order: for tests of users
 include "rt/observe/dump.pxi"         # snapshots, SIGQUIT, deadlock
+include "rt/observe/blocks.pxi"       # tells of that
 include "rt/observe/export_test.pxi"  # single operations, for tests
 include "rt/life/start.pxi"           # what import does

@@ -79,17 +79,21 @@ def _describe(
     lines.append(f"\ngoroutine {g.id} [{state}]{where}: {g.name}\n")
     stack = [at for at in stack if at[0].co_filename != __file__]
     stack.reverse()
-    if len(stack) > DEEPEST:
-        left_out = len(stack) - DEEPEST
-        middle = f"  ... {left_out} frames left out ...\n"
-        shown = [_frame(at, cache) for at in stack[: DEEPEST // 2]]
-        shown.append(middle)
-        shown += [_frame(at, cache) for at in stack[-DEEPEST // 2 :]]
-        lines += shown
-    else:
-        lines += [_frame(at, cache) for at in stack]
+    lines += _frames(stack, cache)
     if g.parent_id:
         lines.append(f"  spawned by goroutine {g.parent_id}\n")
+
+
+def _frames(
+    stack: list[tuple[CodeType, int]], cache: dict[tuple[CodeType, int], str] | None = None
+) -> list[str]:
+    """The lines of a stack, the innermost last."""
+    cache = {} if cache is None else cache
+    if len(stack) <= DEEPEST:
+        return [_frame(at, cache) for at in stack]
+    shown = [_frame(at, cache) for at in stack[: DEEPEST // 2]]
+    shown.append(f"  ... {len(stack) - DEEPEST} frames left out ...\n")
+    return shown + [_frame(at, cache) for at in stack[-DEEPEST // 2 :]]
 
 
 def _frame(at: tuple[CodeType, int], cache: dict[tuple[CodeType, int], str]) -> str:

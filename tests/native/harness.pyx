@@ -49,6 +49,7 @@ include "rt/io/netpoll_nogil.pxi"       # of netpoll.pxi: all but the end of a w
 include "rt/sched/sleep.pxi"
 include "rt/sched/watch.pxi"
 include "rt/sched/sysmon.pxi"
+include "rt/sched/blockwatch.pxi"
 include "rt/sched/machine_nogil.pxi"    # of machine.pxi: who holds which P
 
 cdef extern from "<pthread.h>" nogil:

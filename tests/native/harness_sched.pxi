@@ -14,10 +14,22 @@ cdef enum:
 cdef gm_m mms[MS]
 cdef gm_park mparks[MS]         # each M's one waiter for a timer
 cdef gm_u32 n_stolen
+cdef gm_u32 n_asked             # how often sysmon would have the reporter look
 
 
 cdef bint new_m(gm_p* p) noexcept nogil:
     return False                                # all that there are have been started
+
+
+cdef void blocks_ask() noexcept nogil:
+    # The reporter, as far as sysmon sees it: nobody but what runs is bound to any M, so all are calm.
+    cdef int i
+    gm_fetch_add_u32_relaxed(&n_asked, 1)
+    gm_lock_acquire(&sched.lock)
+    for i in range(MS):
+        mms[i].watch.seen = True
+        mms[i].watch.calm = blockwatch.round
+    gm_lock_release(&sched.lock)
 
 
 cdef void all_stop() noexcept nogil:
@@ -134,6 +146,9 @@ def machines(uint64_t seed, int threads, uint32_t count):
     gm_store_ptr_release(&allm, &mms[0])
     if note_init(&sysmon.note) < 0:
         raise MemoryError()
+    blockwatch.limit = 10000000                 # it looks as often as it can
+    blockwatch.next_at = INT64_MAX
+    blockwatch.round = 1
     gm_store_u32_relaxed(&sysmon.watch, 0)
     gm_store_i64_relaxed(&sysmon.until, INT64_MAX)
     gm_lock_acquire(&sched.lock)

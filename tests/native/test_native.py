@@ -35,6 +35,7 @@ FRAGMENTS = {
     "learn": "sched",
     "watch": "sched",
     "sysmon": "sched",
+    "blockwatch": "sched",
     "machine": "sched",
     "netpoll": "io",
 }
@@ -128,6 +129,29 @@ BROKEN = {
     gm_lock_release(&sched.lock)""",
         """    for i in range(n):
         outside = sample(allp[i], now) or outside""",
+        ["machines:5"],
+    ),
+    # BW1: an M's P is read while that changes.
+    "blocks_unlocked": (
+        "blockwatch",
+        """    gm_lock_acquire(&sched.lock)
+    if blockwatch.unsettled:
+        blockwatch.round += 1                           # BW3
+        blockwatch.unsettled = not settled
+    m = NULL if gm_load_u32_relaxed(&sched.frozen) else allm_first()        # BW4
+    while m != NULL:
+        on = blockwatch_m(m, now, settled, late, &asks) or on
+        m = m.all_next
+    gm_lock_release(&sched.lock)
+""",
+        """    if blockwatch.unsettled:
+        blockwatch.round += 1                           # BW3
+        blockwatch.unsettled = not settled
+    m = NULL if gm_load_u32_relaxed(&sched.frozen) else allm_first()        # BW4
+    while m != NULL:
+        on = blockwatch_m(m, now, settled, late, &asks) or on
+        m = m.all_next
+""",
         ["machines:5"],
     ),
     # NP1: an event's waiters are taken without the lock.

@@ -34,6 +34,8 @@ loc = gmpx.Local()
 done, nd = gmpx.wait([g]); lst = gmpx.gather(g)
 for gg in gmpx.as_completed([g]): rr: float = gg.result()
 gmpx.dump()
+def told(r: gmpx.BlockReport) -> None: print(r.goroutine.id, r.stack[-1][1], r)
+gmpx.block_hook = told
 n: int = gmpx.blocking(len, "abc")
 n = gmpx.run_on_main(f, 1).__int__()
 with gmpx.lock_os_thread(): pass

@@ -181,6 +181,7 @@ def _at_exit():
     m = getm()
     if not runs_main(m):
         gm_store_u32_seqcst(&sched.over, 1)
+        await_report()
         return
     gm_store_u32_seqcst(&sched.stopping, 1)
     gm_store_u32_seqcst(&sched.exiting, 1)
@@ -204,6 +205,18 @@ def _at_exit():
     finally:
         tell_all()
         gm_store_u32_seqcst(&sched.over, 1)
+        await_report()
+
+
+cdef void await_report() noexcept:
+    # BR2, for a while: a hook may take as long as it likes.
+    cdef int turns = 0
+    while blocks_await() and turns < BLOCK_EXIT_TURNS:
+        turns += 1
+        try:
+            nap()
+        except BaseException:
+            return                          # the user will not wait
 
 
 cdef int interrupt_running() except -1:
@@ -259,6 +272,7 @@ cdef void fork_child() noexcept nogil:
     sched.forking = 0
     sched_reset()
     sysmon_reset()
+    blocks_reset()
     gm_barrier_init()
     if not breaker_armed:
         gm_break_forget()                           # else once signals no longer go there
@@ -267,6 +281,7 @@ cdef void fork_child() noexcept nogil:
     gm_store_ptr_release(&allm, m)
     if m != NULL:
         m.all_next = NULL
+        memset(&m.watch, 0, sizeof(gm_watch))
         gm_lock_init(&m.timers.lock, RANK_TIMERS)
         timers_forget(&m.timers)
     gm_store_u32_relaxed(&sched.stopping, 1)        # no M before _after_fork_child

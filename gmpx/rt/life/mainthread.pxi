@@ -56,6 +56,7 @@ def run_on_main(fn, /, *args, **kwargs):
     m0 = (<Machine>m0_machine).m
     inbox_push(&m0.inbox, g)
     wake_m(m0)
+    blockwatch_awake()                          # BW3
     try:
         handle.join()
     except BaseException:

@@ -80,6 +80,8 @@ cdef int start() except -1:
     gm_store_u64_relaxed(&next_mid, 1)
     gm_store_u64_relaxed(&sched.goid, 2)            # main is 1
     sched_reset()
+    if blocks_start() < 0:
+        raise MemoryError()
     empty_tuple = <PyObject*>()
     incref(empty_tuple)
     worker_def.ml_name = b"worker"

@@ -275,8 +275,11 @@ cdef bint thread_lives(void* ts) noexcept:
 cdef bint native_life() except -1:
     # V4. A C library's thread has a Python state only while it calls.
     cdef void* ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main())
-    cdef Py_ssize_t known = (1 if quit_thread_runs else 0) + gm_load_u32_relaxed(&sysmon.started)
+    cdef Py_ssize_t known = ((1 if quit_thread_runs else 0) + gm_load_u32_relaxed(&sysmon.started)
+                             + gm_load_u32_relaxed(&blockwatch.started))
     import os
+    if blocks_await():
+        return True                         # it may have a state just now: counted twice
     while ts != NULL:
         known += 1
         ts = PyThreadState_Next(ts)

@@ -217,10 +217,10 @@ def stats():
     to other Ps that found something, goroutines taken in them; handoffs: Ps given to an M that
     waited for one; spins: rounds over all Ps; m_parks, m_wakes: threads put to sleep and woken;
     global_queue, queued: lengths now; goroutines, machines: alive now; blocking_threads: those of
-    ``blocking`` that live, blocking_queued: calls that wait for one; hot: whether spawns wake other
-    threads, because work is done without the GIL; outside: a list of dicts, for each function that
-    goroutines were found in without the GIL its name, for how long, and whether its goroutines
-    are placed (on threads where fewer others wait).
+    ``blocking`` that live, blocking_queued: calls that wait for one; block_reports: calls of
+    ``block_hook``; hot: whether spawns wake other threads, because work is done without the GIL;
+    outside: a list of dicts, for each function that goroutines were found in without the GIL its name,
+    for how long, and whether its goroutines are placed (on threads where fewer others wait).
     """
     cdef gm_counters sum
     cdef gm_m* m
@@ -254,6 +254,7 @@ def stats():
     found["machines"] = ms
     found["blocking_threads"] = spares_alive
     found["blocking_queued"] = spares_queued
+    found["block_reports"] = blockwatch.told
     found["gomaxprocs"] = gm_load_u32_relaxed(&sched.nprocs)
     found["outside"] = codes_outside()
     found["hot"] = hot()

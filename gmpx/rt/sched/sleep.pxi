@@ -100,6 +100,7 @@ cdef inline void m_dozes(gm_m* m) noexcept nogil:
 cdef inline void m_wakes(gm_m* m) noexcept nogil:
     cdef int64_t when
     gm_store_u32_relaxed(&m.sleeps, 0)
+    blockwatch_awake()                          # BW2
     when = gm_load_i64_relaxed(&m.timers.next_when)
     if when != INT64_MAX and when > gm_nanotime():      # else m fires it next (timers_batch)
         sysmon_timer(m, when)                   # W3

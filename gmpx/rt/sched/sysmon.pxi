@@ -5,14 +5,16 @@
 #   - It fires the timers of Ms that do not see to theirs: Ms that stand in a call, or run for long
 #     without a tick; foreign threads; threads that have ended.
 #   - It looks into the pollers of Ms that have not for NET_LATE_NS (W7).
+#   - It sees goroutines that keep a thread from others (rt/sched/blockwatch.pxi).
 #   - It finds the Ps whose fresh Gs lie there because their M stands, and a global queue that does
 #     not move, gives the verdict (rt/sched/policy.pxi) and has an M woken or started.
 # It is started when it is first wanted. While `watch` is set it looks every LOOK_NS, or more often
-# (rt/sched/watch.pxi). When QUIET_LOOKS in a row have found nothing to watch it sleeps: until the first timer of an M that does not see to
-# its own, or for good.
+# (rt/sched/watch.pxi). When QUIET_LOOKS in a row have found nothing to watch it sleeps: until the first
+# timer of an M that does not see to its own, or until the next look for blocks, or for good.
 #
 # W3 and W4 (rt/sched/sleep.pxi) say why nobody waits for it in vain. Its side of both: note_clear,
-# stores watch and until, heavy barrier, looks at everything once more, sleeps. The others' side:
+# stores watch and until, heavy barrier, looks at everything once more, sleeps. (No barrier before a nap
+# of NAP_MOST_NS or less: a timer or a fresh G that it misses is seen by the next look.) The others' side:
 # they publish, pass the light barrier, read watch or until, and wake it if need be; who sees watch 0
 # sets it, so one of many wakes it.
 
@@ -76,10 +78,14 @@ cdef void sysmon_main(void* unused) noexcept nogil:
         else:
             hook_point(HOOK_SYSMON_QUIET)
             gm_store_i64_relaxed(&sysmon.hot_until, 0)
-            gm_store_u32_seqcst(&sysmon.watch, WATCH_NOT)
+            if gm_exchange_u32_seqcst(&sysmon.watch, WATCH_NOT) != WATCH_NOT:
+                blockwatch.unsettled = True             # BW3: a wake-up that a time-out has swallowed
         gm_store_i64_seqcst(&sysmon.until, until)
-        hook_point(HOOK_SYSMON_SLEEP)
-        gm_barrier_heavy()                              # W3, W4
+        # A nap ends before what is missed in it is late.
+        if until - now > NAP_MOST_NS:
+            blockwatch_rests()
+            hook_point(HOOK_SYSMON_SLEEP)
+            gm_barrier_heavy()                          # W3, W4
         if sysmon.quiet >= QUIET_LOOKS and (
                 anything_queued() or gm_load_u32_seqcst(&sched.undelivered)):
             gm_store_u32_seqcst(&sysmon.watch, WATCH_ON)
@@ -88,6 +94,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
         if sysmon.quiet >= QUIET_LOOKS:
             gm_store_u32_relaxed(&sched.nblocked, 0)    # nothing keeps it up to date now
         until = min(until, first_timer())
+        until = min(until, blockwatch_look(now, sysmon.quiet >= QUIET_LOOKS))
         if until == INT64_MAX:
             woken = note_sleep(&sysmon.note, -1, False) == 1
         else:
