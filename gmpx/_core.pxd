@@ -503,12 +503,24 @@ cdef class WaitGroup:
     cdef gm_waitq waiters
     cdef bint fail_fast         # constant: a goroutine's failure ends the wait
     cdef bint is_group          # constant: this is a GroupCore
+    cdef bint is_feed           # constant: this is a Feed
     cdef object first_failed    # GIL: handle of the first that failed, if fail_fast
     cdef object __weakref__
 
 
 cdef class FailFast(WaitGroup):
     pass
+
+
+cdef class Feed(FailFast):
+    cdef object fn              # constant
+    cdef tuple sequences        # constant
+    cdef Py_ssize_t next_index  # GIL
+    cdef list found             # GIL: handles, in the order of the items; None: not yet
+    cdef PyObject* ctx          # owned, constant: the snapshot that each goroutine gets a copy of
+    cdef uint64_t parent        # constant
+    cdef bint stopped           # GIL
+    cdef object failure         # GIL: why no more could be started, or None
 
 
 cdef class Mutex:

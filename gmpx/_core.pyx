@@ -64,6 +64,7 @@ include "rt/sync/rwmutex.pxi"         # RWMutex
 include "rt/sync/semaphore.pxi"       # Semaphore
 include "rt/sync/cond.pxi"            # Cond, Event, Once
 include "rt/sync/scope.pxi"           # timeout, shield
+include "rt/sync/feed.pxi"            # under map with a limit
 include "rt/sync/group.pxi"           # under Group
 include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
 include "rt/io/wait.pxi"              # wait_readable, wait_writable, notify_closing

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from gmpx._core import Chan, DeadlockError, FailFast, Goroutine, go, shield
+from gmpx._core import Chan, DeadlockError, FailFast, Feed, Goroutine, go, shield
 from gmpx.arguments import limit_of
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ def map(
     Args:
         fn: the function.
         iterables: one or more; the shortest one ends the input. Read through before the first
-            wait, or as room comes if there is a limit.
+            wait, or as room comes if there is a limit: a list, tuple or range by whoever has room, any
+            other iterable by the caller.
         limit: how many calls may run at once, >= 1; None for no bound.
         timeout: seconds for the whole; None waits for ever. Looked at when the input has been read,
             or, with a limit, at each wait for room.
@@ -51,35 +52,59 @@ def map(
     """
     inputs = _inputs(fn, iterables)
     limit = limit_of(limit)
+    if limit is not None and all(Feed.takes(it) for it in iterables):
+        return _map_fed(fn, iterables, limit, timeout)
     if limit is not None:
         return _map_limited(fn, inputs, limit, timeout)
     group = FailFast()
     timeout = group.check_timeout(timeout)
     spawn = group.go
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = _deadline(timeout)
     handles = []
     try:
         for args in inputs:
             handles.append(spawn(fn, *args))
             if group.failed is not None:
                 break
-        group.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+        group.wait(_left(deadline))
     except BaseException:
         _abandon(handles)
         raise
-    if group.failed is not None:
-        failed = group.failed
-        del group
+    failed = group.failed
+    del group
+    return _results(failed, handles)
+
+
+def _results(failed: Goroutine[T] | None, handles: list[Goroutine[T]]) -> list[T]:
+    if failed is not None:
         _abandon(handles)
         failed.result()
     return [handle.result() for handle in handles]
 
 
+def _map_fed(
+    fn: Callable[..., T], sequences: tuple[Any, ...], limit: int, timeout: float | None
+) -> list[T]:
+    """The goroutine that ends starts the next: nobody has to be woken for that."""
+    deadline = _deadline(FailFast.check_timeout(timeout))
+    feed = Feed(fn, sequences)
+    try:
+        feed.start(min(limit, sys.maxsize))
+        feed.wait(_left(deadline))
+        feed.check()
+    except BaseException:
+        feed.stop()
+        _abandon(feed.handles)
+        raise
+    failed, handles = feed.failed, feed.handles
+    del feed
+    return _results(failed, handles)
+
+
 def _map_limited(
     fn: Callable[..., T], inputs: Iterable[tuple[Any, ...]], limit: int, timeout: float | None
 ) -> list[T]:
-    timeout = FailFast.check_timeout(timeout)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = _deadline(FailFast.check_timeout(timeout))
     ended: Chan[Goroutine[T]] = Chan(min(limit, sys.maxsize))  # as many as may be in flight
     handles = []
     running = 0
@@ -101,8 +126,15 @@ def _map_limited(
 
 
 def _wait_one(ended: Chan[Goroutine[T]], deadline: float | None) -> None:
-    left = None if deadline is None else max(deadline - time.monotonic(), 0)
-    ended.recv(left).result()
+    ended.recv(_left(deadline)).result()
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0)
 
 
 def imap(

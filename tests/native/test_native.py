@@ -125,10 +125,10 @@ BROKEN = {
         "watch",
         """    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
     for i in range(n):
-        outside = sample(allp[i], now) or outside
+        seen |= sample(allp[i], now)
     gm_lock_release(&sched.lock)""",
         """    for i in range(n):
-        outside = sample(allp[i], now) or outside""",
+        seen |= sample(allp[i], now)""",
         ["machines:5"],
     ),
     # BW1: an M's P is read while that changes.

@@ -1,5 +1,6 @@
 """map and imap: order, bounds, failures, laziness."""
 
+import contextvars
 import itertools
 
 import pytest
@@ -202,3 +203,66 @@ def test_leaving_an_imap_cancels_what_flies(ordered, hook):
         assert v == 0
         break
     assert gmpx.num_goroutine() == before and hook == []
+
+
+# ---- with a limit, over what any goroutine may read: the one that ends starts the next -----------------
+
+@pytest.mark.parametrize("make", [list, tuple, iter, lambda xs: xs], ids=["list", "tuple", "iterator", "range"])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_every_input_gives_the_same(make, limit):
+    assert gmpx.map(pow, make(range(50)), [2] * 40, limit=limit) == [i * i for i in range(40)]
+    assert gmpx.map(square, make(range(0)), limit=limit) == []
+
+
+@pytest.mark.parametrize("make", [list, iter])
+def test_each_call_has_a_copy_of_the_callers_context(make):
+    var = contextvars.ContextVar("var", default=0)
+    var.set(1)
+
+    def call(i):
+        found = var.get()
+        var.set(i + 100)
+        return found
+
+    assert gmpx.map(call, make(range(20)), limit=2) == [1] * 20
+    assert var.get() == 1
+
+
+def test_a_list_that_grows_or_shrinks_while_it_is_read():
+    inputs = [0, 1, 2]
+
+    def call(i):
+        if i < 10:
+            inputs.append(i + 3)
+        return i
+
+    assert gmpx.map(call, inputs, limit=1) == list(range(13))
+    inputs = list(range(100))
+
+    def cut(i):
+        del inputs[10:]
+        return i
+
+    assert gmpx.map(cut, inputs, limit=2) == list(range(10))
+
+
+def test_after_a_failure_no_further_call_starts():
+    started = []
+
+    def call(i):
+        started.append(i)
+        if i == 5:
+            raise ValueError(i)
+
+    with pytest.raises(ValueError, match="5"):
+        gmpx.map(call, list(range(1000)), limit=2)
+    assert len(started) <= 8
+
+
+def test_calls_name_the_goroutine_that_called_map_as_their_parent():
+    def parent(_):
+        gmpx.gosched()
+        return gmpx.current().parent_id
+
+    me = gmpx.current().id
+    assert gmpx.map(parent, list(range(10)), limit=2) == [me] * 10

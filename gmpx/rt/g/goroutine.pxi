@@ -293,6 +293,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     if wg != NULL:
         if gm_unlikely(g.flags & GF_FAILED):
             wg_failed(m, <WaitGroup>wg, obj)
+        if gm_unlikely((<WaitGroup>wg).is_feed):
+            feed_ended(m, <Feed>wg)
         wg_done(m, <WaitGroup>wg)
         decref(wg)
     if gm_unlikely(g.extra != 0):

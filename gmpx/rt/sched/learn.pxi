@@ -23,6 +23,7 @@ cdef enum:
     CODES = 64                  # entries; a newcomer takes the place of who is not there much
     PLACED_RUN_NS = 150000
     PLACED_TURN_NS = 8000
+    PLACED_TIMES = 3
     MOST_TICKS = 256
     MOST_RUNS = 64
     FORGET_SPAWNS = 300
@@ -88,6 +89,7 @@ cdef struct gm_code:
     uint64_t run_ns
     uint64_t runs
     bint placed
+    uint32_t times              # found outside: one sample may be chance
     uint32_t since              # spawns since it was last found outside
     int64_t last
 
@@ -148,6 +150,7 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
     e.ticks += ticks
     e.runs += runs
     e.since = 0
+    e.times += 1
     e.last = now
     if e.ticks > MOST_TICKS:
         e.ticks //= 2
@@ -155,7 +158,7 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
     if e.runs > MOST_RUNS:
         e.runs //= 2
         e.run_ns //= 2
-    set_placed(e, e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1))
+    set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1))
 
 
 cdef void set_placed(gm_code* e, bint yes) noexcept:

@@ -80,10 +80,16 @@ cdef inline void policy_queued() noexcept nogil:
     wake_p()
 
 
-cdef inline bint policy_leaves(gm_m* m) noexcept nogil:
-    # Whether m leaves fresh Gs to others: in a hot time no more Ms than nprocs run what computes outside.
-    # But for one that was sent there (start_any).
-    return hot() and m.p != NULL and on_spare_p(m) and not m.spinning
+cdef bint policy_leaves(gm_m* m) noexcept nogil:
+    # Whether m leaves what is in the global queue to others: in a hot time no more Ms run goroutines than
+    # there are Ps, those in system calls not counted. But for one that was sent there (start_any).
+    cdef uint32_t i
+    cdef uint32_t busy = 0
+    if not hot() or m.p == NULL or not on_spare_p(m) or m.spinning:
+        return False
+    for i in range(gm_load_u32_acquire(&sched.nallp)):
+        busy += gm_load_u32_relaxed(&allp[i].status) == P_RUNNING
+    return busy > gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nblocked)
 
 
 cdef inline bint policy_spins(gm_m* m) noexcept nogil:

@@ -130,7 +130,7 @@ cdef gm_g* refill_slow "gm_refill_slow"(gm_m* m, gm_p* p, gm_worker* w) noexcept
     cdef gm_g* g = NULL
     if gm_load_i64_relaxed(&p.spill.size) > 0:
         g = refill_from(p, &p.spill)
-    elif gm_load_i64_relaxed(&sched.runq.size) > 0 and not hosts_many(m, w):
+    elif gm_load_i64_relaxed(&sched.runq.size) > 0 and not hosts_many(m, w) and not policy_leaves(m):
         g = refill_from(p, &sched.runq)
     if g != NULL:
         spin_end(m)                     # a new M's first G: it must not count while that runs

@@ -22,6 +22,8 @@
 # 20 us of CPU in a virtual machine; at a steady 50 us that is 17 % of a core.)
 
 cdef enum:
+    SEEN_OUTSIDE = 1            # and computes
+    SEEN_BLOCKED = 2            # without the GIL, and has not used its CPU time: in the kernel, perhaps
     STALL_NS = 5000000          # a P with fresh Gs has stood still for this long, as all others
     SLOW_STALL_NS = 50000000    # or for this long, whatever the others did
     BLOCKED_NS = 500000         # or outside for this long, and used no CPU time
@@ -44,10 +46,11 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
     # to be looked at again.
     cdef uint32_t i
     cdef uint32_t blocked = 0
+    cdef uint32_t idle
     cdef uint32_t n = gm_load_u32_acquire(&sched.nallp)
     cdef bint stalled = False
     cdef bint queued = False
-    cdef bint outside = False
+    cdef int seen = 0
     cdef gm_p* p
     for i in range(n):
         p = allp[i]
@@ -56,9 +59,9 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
     sysmon.standing = now - sysmon.ticked_at
     gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
     for i in range(n):
-        outside = sample(allp[i], now) or outside
+        seen |= sample(allp[i], now)
     gm_lock_release(&sched.lock)
-    sysmon.vain = 0 if outside else sysmon.vain + 1
+    sysmon.vain = 0 if seen else sysmon.vain + 1
     if sysmon.vain >= COLD_LOOKS:
         gm_store_i64_relaxed(&sysmon.hot_until, 0)
     for i in range(n):
@@ -72,14 +75,17 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
     gm_store_u32_relaxed(&sched.nblocked, blocked)
     if gm_load_i64_relaxed(&sched.runq.size) > 0:
         queued = True
-        stalled = glob_stands(now) or stalled
+        # Every P that is held stands in the kernel: nobody comes to it.
+        idle = gm_load_u32_relaxed(&sched.npidle)
+        stalled = glob_stands(now) or stalled or (
+            blocked > 0 and blocked + idle >= gm_load_u32_relaxed(&sched.nprocs))
     else:
         sysmon.puts_at = 0
     quiet[0] = not queued
     if not GM_FREE_THREADED:
         heat(now, queued)
         if queued:
-            nap[0] = now + next_nap(now, outside)
+            nap[0] = now + next_nap(now, seen)
     return stalled
 
 
@@ -102,12 +108,12 @@ cdef void heat_up() noexcept nogil:
         gm_cas_u32_seqcst(&sysmon.watch, WATCH_PLACE, WATCH_HOT)
 
 
-cdef int64_t next_nap(int64_t now, bint outside) noexcept nogil:
+cdef int64_t next_nap(int64_t now, int seen) noexcept nogil:
     cdef bint idle = gm_load_u32_relaxed(&sched.npidle) > 0
-    if outside:
+    if seen:
         sysmon.fresh_start = now
     if not idle:
-        return BUSY_NAP_NS
+        return BLOCKED_NS // 4 if seen & SEEN_BLOCKED else BUSY_NAP_NS
     if sysmon.vain < VAIN_NAPS:
         return NAP_NS
     return min(<int64_t>NAP_NS << min(sysmon.vain - VAIN_NAPS, 10), NAP_MOST_NS)
@@ -117,8 +123,8 @@ cdef inline int64_t fresh_len(gm_p* p) noexcept nogil:
     return runq_len(p) + gm_load_i64_relaxed(&p.spill.size)
 
 
-cdef bint sample(gm_p* p, int64_t now) noexcept nogil:
-    # One look at p. True: its G is outside, or perhaps in the kernel. sched.lock held.
+cdef int sample(gm_p* p, int64_t now) noexcept nogil:
+    # One look at p: SEEN_*. sched.lock held.
     cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
     cdef gm_m* m = <gm_m*>gm_load_ptr_acquire(&p.m)
     cdef bint runs = m != NULL and m.ts != NULL and not gm_load_u32_relaxed(&m.seeks)
@@ -155,12 +161,12 @@ cdef bint sample(gm_p* p, int64_t now) noexcept nogil:
         p.seen_cpu = cpu
         p.other = 0
         p.grant_next = 1
-        return outside
+        return SEEN_OUTSIDE if outside else SEEN_BLOCKED if away else 0
     if gm_load_u32_relaxed(&p.outside) & 3 == 3 and now - p.seen_at >= OUTSIDE_NS:                # A
         gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
     # pairs with the acquire in policy_steals
     gm_store_u32_release(&p.verdict, verdict_on(p, m, now - p.seen_at, cpu - p.seen_cpu if cpu >= 0 else -1))
-    return away
+    return SEEN_OUTSIDE if outside else SEEN_BLOCKED if away else 0
 
 
 cdef bint stays_outside(gm_p* p, gm_m* m, uint64_t tick) noexcept nogil:

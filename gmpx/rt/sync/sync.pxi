@@ -122,7 +122,6 @@ cdef class WaitGroup:
         return f"<WaitGroup count={self.n}>"
 
 
-@cython.final
 cdef class FailFast(WaitGroup):
     # For map: wait also returns when a goroutine of `go` has raised, which `failed` then names.
 
