@@ -8,12 +8,16 @@
  *           so that the M takes a fresh one (with the GIL, or without it), resumes one or sleeps until a thread
  *           wakes it, and at any moment stands, for good, in a call without the GIL. Nobody says
  *           whether somebody waits behind it: if others are bound to it, somebody may.
+ *           NAPS: sysmon may nap so often, without rests and barrier, if there is something queued.
  * Abstract  A look is wanted "later" when there is one in view; it comes FREE times at any moment, else
  *           when nothing else moves. QUIET_LOOKS is 1. The reporter gets the GIL when nobody has it.
  * Memory    sleeps, the tick and the ring's tail stay in M's store buffer until they come out by themselves,
  *           by an atomic of M, with the GIL, or by the heavy barrier. All else is sequentially consistent.
  * Once so   BUG_WAKE_SWALLOWED: `go` woke sysmon as its sleep timed out; it looked, as before, knowing of
  *           nothing new, and a verdict from before that counted.
+ *           BUG_NAP_SETTLED: sysmon, about to rest, left out its barrier for a nap, until a timer that was
+ *           near; the verdict that it then asked for counted. But a G that it had not seen in the ring was
+ *           on its way from there, no longer queued when it looked again.
  * Not found A verdict that outlives its tick would do no harm: each way to that wakes sysmon, and ends its round.
  * Claim     Whenever nothing moves and M stands with others bound to it, sysmon has a look in view. And when
  *           M sleeps, or stands with nobody bound, it comes to rest.
@@ -26,6 +30,9 @@
 #endif
 #ifndef PARKS
 #define PARKS 3
+#endif
+#ifndef NAPS
+#define NAPS 0
 #endif
 #define YIELDS 1
 #define WAKES 1
@@ -155,7 +162,8 @@ active proctype Reporter()
 
 active proctype Sysmon()
 {
-    bool quiet, settled;
+    bool quiet, settled, nap;
+    byte naps = NAPS;
     do
     :: true ->
         post = false;                           /* note_clear */
@@ -169,12 +177,20 @@ active proctype Sysmon()
 #endif
         :: else
         fi;
+        if
+#ifdef BUG_NAP_SETTLED
+        :: naps > 0 -> naps--; nap = true
+#else
+        :: naps > 0 && !settled -> naps--; nap = true
+#endif
+        :: true ->
 #ifndef BUG_RESTS_LATE
-        rests = true;
+            rests = true;
 #endif
 #ifndef BUG_NO_HEAVY
-        atomic { flush() }
+            atomic { flush() }
 #endif
+        fi;
         if
         :: settled && v_ring > 0 -> watch = true; settled = false; quiet = false
         :: else
@@ -211,8 +227,9 @@ active proctype Sysmon()
         :: on -> rests = false
         :: else
         fi;
-        waits = true;
+        waits = !nap;
         if
+        :: nap -> nap = false                   /* it ends by itself */
         :: atomic { post -> waits = false; quiet = false }
         :: atomic { on && later -> later = false; waits = false }
         fi

@@ -11,6 +11,7 @@
  *           somebody has to deliver. M2, a worker, sleeps; M3 is started when it is wanted.
  *           Somebody queues a G, which M2 is woken for, and which may stand.
  *           ENDS: the foreign thread adds one node and ends, and a worker begins on its M.
+ *           NAPS: something is queued, so many times: sysmon naps for 1 then, at most, without a barrier.
  * Abstract  Times are 0 to 4; a worker that is awake has its timers to itself for LATE more. The clock
  *           moves at any moment, FREE times, else when nothing else does. That sysmon looks every
  *           LOOK_NS while it is armed is left out, but for the sake of what is undelivered: then it
@@ -20,7 +21,8 @@
  *           heavy barrier. All else is sequentially consistent.
  * Claim     Whenever nothing but the clock moves: each timer that is due is fired, of an M that stands
  *           LATE later; none has been fired twice; what has fired is delivered; no M sleeps with
- *           something in its inbox; nmspinning is 0.
+ *           something in its inbox; nmspinning is 0. While sysmon naps a timer that it has missed may be
+ *           late, no longer than the nap.
  * Once so   BUG_UNDELIVERED_QUIET: sysmon, having fired a node while an M spins, left it to that M and
  *           slept for good; but the M had looked at `undelivered` before, took a G and stood.
  * Coarser   An M that wakes tells sysmon of its first timer also when that is due; the code leaves that
@@ -34,6 +36,13 @@
 #define NT   4
 #ifndef FREE
 #define FREE 2
+#endif
+
+#ifdef NAPS
+byte naps = NAPS;
+bool napping;
+#else
+#define napping false
 #endif
 
 #define WORKER 0
@@ -395,6 +404,7 @@ active proctype Sysmon()
 {
     byte me = S, until, at, n;
     bool post, got;
+    bool before;                /* the last look was a nap's */
     do
     :: true ->
         m_sleep_begin(S);
@@ -409,11 +419,26 @@ active proctype Sysmon()
         until = INF;
         first_timer(0);
         first_timer(1);
+#ifdef NAPS
+#ifdef BUG_NAP_ENOUGH
+        before = napping;
+#endif
+        if
+        :: atomic {
+                naps > 0 -> naps--; napping = true;
+                until = (until > now + 1 -> now + 1 : until)
+            }
+        :: napping = false
+        fi;
+#endif
 #ifndef BUG_UNTIL_LATE
         s_until = until;
 #endif
 #ifndef BUG_NO_HEAVY
-        atomic { flush(0); flush(1) }
+        if
+        :: napping || before
+        :: else -> atomic { flush(0); flush(1) }
+        fi;
 #endif
 #ifndef BUG_LOOK_ONCE
         first_timer(0);
@@ -455,8 +480,9 @@ init {
     :: free > 0 -> free = 0
     :: timeout ->
         d_step {
-            assert(!DUE(0, now - (stands[0] -> LATE : 0)) && !DUE(1, now - (stands[0] -> LATE : 0)));
-            assert(!DUE(2, now) && !DUE(3, now));
+            assert(napping || (!DUE(0, now - (stands[0] -> LATE : 0)) && !DUE(1, now - (stands[0] -> LATE : 0))));
+            assert(napping || (!DUE(2, now) && !DUE(3, now)));
+            assert(!napping || s_until <= now + 1);
             assert(list == 0 && !undelivered && nmspinning == 0);
             for (i : 0 .. NM - 1) { assert(!asleep[i] || inbox[i] == 0) }
         }
