@@ -14,7 +14,7 @@
 #
 # W3 and W4 (rt/sched/sleep.pxi) say why nobody waits for it in vain. Its side of both: note_clear,
 # stores watch and until, heavy barrier, looks at everything once more, sleeps. (No barrier before a nap
-# of NAP_MOST_NS or less: a timer or a fresh G that it misses is seen by the next look.) The others' side:
+# of NAP_MOST_NS or less, for which watch stays set: a timer that it misses is seen by the next look.) The others' side:
 # they publish, pass the light barrier, read watch or until, and wake it if need be; who sees watch 0
 # sets it, so one of many wakes it.
 
@@ -81,8 +81,9 @@ cdef void sysmon_main(void* unused) noexcept nogil:
             if gm_exchange_u32_seqcst(&sysmon.watch, WATCH_NOT) != WATCH_NOT:
                 blockwatch.unsettled = True             # BW3: a wake-up that a time-out has swallowed
         gm_store_i64_seqcst(&sysmon.until, until)
-        # A nap ends before what is missed in it is late.
-        if until - now > NAP_MOST_NS:
+        # A nap ends before what is missed in it is late. It is none if `watch` is 0: what blockwatch_look
+        # then takes for settled has to be so (BW3).
+        if sysmon.quiet >= QUIET_LOOKS or until - now > NAP_MOST_NS:
             blockwatch_rests()
             hook_point(HOOK_SYSMON_SLEEP)
             gm_barrier_heavy()                          # W3, W4
