@@ -25,6 +25,7 @@ import gmpx
 
 import askers
 import operations as more
+import outside
 import tunnels
 import tubes
 import wires
@@ -32,6 +33,7 @@ from operations import Failure, check
 
 HANG_S = 60
 EPISODE_OPS = 4000
+MOST_PROCS = 40
 BLOCK = bytes(64 * 1024)
 WARM_UP = 40  # episodes after which nothing may grow
 GROWTH_BLOCKS = 5
@@ -262,7 +264,7 @@ class Episode:
 
     def resize(self, rng, chan):
         if self.procs is None and rng.random() < 0.02:
-            gmpx.gomaxprocs(rng.choice([1, 2, 3, 5, 40]))
+            gmpx.gomaxprocs(rng.choice([1, 2, 3, 5, MOST_PROCS]))
 
     def fork(self, rng, chan):
         if not hasattr(os, "fork") or rng.random() > 0.004:
@@ -325,6 +327,7 @@ class Episode:
         + askers.OPERATIONS
         + tunnels.OPERATIONS
         + tubes.OPERATIONS
+        + outside.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -340,6 +343,7 @@ class Episode:
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
     FOREIGN += wires.FOREIGN + tunnels.FOREIGN
     FOREIGN += wires.FOREIGN + tubes.FOREIGN
+    FOREIGN += outside.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -528,6 +532,7 @@ def main():
         if options.episode is not None or time.monotonic() >= end:
             break
     unread.clear()
+    outside.nothing_is_left(MOST_PROCS if options.procs is None else max(options.procs, 4))
     if number >= 4 * WARM_UP and options.episode is None:
         grown = (blocks() - warm) / (number - WARM_UP)
         print(f"{grown:.1f} memory blocks more for each episode")
