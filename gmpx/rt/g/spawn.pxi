@@ -126,8 +126,9 @@ cdef object make_go():
 Runs ``fn(*args, **kwargs)`` concurrently, in a new goroutine. Never blocks.
 
 Appended to the tail of the queue; never runs fn inline. The goroutines that one goroutine
-spawns start in order while 256 or fewer are queued on its P, fairly beyond that. It gets a
-copy of the caller's contextvars context. An exception that it raises is kept for
+spawns are taken in order while 256 or fewer are queued on its P, fairly beyond that: on one
+thread they start in order, and side by side while work spreads over several. It gets a copy of
+the caller's contextvars context. An exception that it raises is kept for
 ``result()``; when no one can retrieve it any more, it goes to ``excepthook``.
 
 Returns:

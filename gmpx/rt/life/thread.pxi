@@ -172,6 +172,11 @@ def gomaxprocs(n=None):
     user code at the same time. Default: the CPUs that the process may use, or the environment
     variable GMPX_MAXPROCS.
 
+    Under a GIL code that lets go of it (hashes, compression) spreads over the Ps by itself, from
+    tasks of some 20 us on; Python code gains nothing by them. n is not the size of a thread pool: more
+    Ps than CPUs only contend, and goroutines in calls that block their thread do not count, for
+    others take over what waits behind them. What parks needs no P. See the guide on threads.
+
     Args:
         n: 1 to 1024, or None to leave it.
 
