@@ -286,11 +286,14 @@ cdef struct gm_p:
     gm_u64 seen                 # sched_tick at seen_at, sysmon / thieves
     int64_t seen_at
     int64_t seen_cpu            # its M's CPU time at seen_at, -1 if not known
-    gm_u32 learns               # sysmon, owner: outside_ns has grown
-    gm_u64 outside_ns           # sysmon / owner: time that its Gs were outside, by its samples
-    gm_u64 outside_tick         # sysmon / owner: sched_tick at the latest of these samples
-    uint64_t learnt_ns          # owner: of outside_ns, sched_tick and count.finished, what learn has
-    uint64_t learnt_tick        # attributed
+    gm_u32 learns               # sysmon, owner: there is a sample that learn has not seen
+    gm_u64 looked_ns            # sysmon / owner: time that its samples stand for
+    gm_u64 outside_ns           # of that, time that its Gs were outside
+    gm_u64 sampled_tick         # sysmon / owner: sched_tick at the latest sample
+    int64_t learnt_at           # owner: when learn has last attributed what had come, and up to what
+    uint64_t learnt_looked
+    uint64_t learnt_ns
+    uint64_t learnt_tick
     uint64_t learnt_runs
     gm_u32 outside              # sysmon / thieves: its last samples, a bit each, the latest lowest: its G was outside
     uint32_t looks
@@ -477,7 +480,9 @@ cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     bint queue_stalled
     int quiet                   # looks in a row that saw nothing to watch
     gm_i64 hot_until            # sysmon, spawners: see rt/sched/watch.pxi
+    gm_i64 placed_until         # spawners: see heat_up
     int vain                    # looks in a row that found no goroutine outside
+    int cold                    # the same, in a hot time
     int64_t fresh_start         # when vain was last 0
 
 

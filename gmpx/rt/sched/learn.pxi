@@ -13,7 +13,8 @@
 # (stop_m). So a coordinator's M, main's above all, is free to answer, and workers that will be parked
 # most of the time are spread before they are started.
 #
-# An estimate fades: ticks and runs are halved as they pass a bound, and code that has been spawned
+# Samples that find it inside count, too: turns without time outside. An estimate fades: sums are halved as
+# turns or goroutines pass a bound, and code that has been spawned
 # FORGET_SPAWNS times without being found outside is forgotten. Function objects that share a code object,
 # as the wrappers of one decorator do, share an entry.
 #
@@ -43,24 +44,32 @@ cdef inline Py_ssize_t glob_share() noexcept nogil:
     return 1 if placing() and hot() else 0
 
 
-cdef gm_m* fewer_hosted(gm_m* m) noexcept nogil:
-    # An M that is to have what is queued rather than m: one that sleeps and hosts fewer Gs, m itself
-    # if it is one that is yet to be made, NULL if there is none. sched.lock held.
+cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
+    # Whether m leaves what is queued to an M that hosts fewer Gs. other: one that sleeps, or m itself if
+    # it is one that is yet to be made; else it is awake and looks for work, as m does. sched.lock held.
     cdef uint32_t mine = gm_load_u32_relaxed(&m.hosts)
+    cdef uint32_t least = mine
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nm)
-    cdef gm_m* o = sched.midle
-    cdef gm_m* best = NULL
+    cdef bint awake = False
+    cdef gm_m* o = allm_first()
+    other[0] = NULL
     if mine == 0 or not placing() or not hot():
-        return NULL
+        return False
     while o != NULL:
         if o.kind == M_WORKER and gm_load_u32_relaxed(&o.hosts) < mine:
-            best = o
-            mine = gm_load_u32_relaxed(&o.hosts)
-        o = o.idle_next
-    if best != NULL or m.made_none:
-        m.made_none = False
-        return best
-    return m if n < gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked) else NULL
+            if o.blocked and gm_load_u32_relaxed(&o.hosts) < least:
+                other[0] = o
+                least = gm_load_u32_relaxed(&o.hosts)
+            elif not o.blocked and gm_load_u32_relaxed(&o.seeks):
+                awake = True
+        o = o.all_next
+    if awake:
+        other[0] = NULL
+    elif other[0] == NULL and not m.made_none and (
+            n < gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked)):
+        other[0] = m
+    m.made_none = False
+    return awake or other[0] != NULL
 
 
 cdef inline bint leaves_placed(gm_m* m) noexcept nogil:
@@ -84,10 +93,10 @@ cdef struct gm_code:
     void* key                   # NULL: free
     PyObject* held              # owned, or NULL: else another's could come to lie there
     PyObject* name              # owned, or NULL: what it is called in stats()
-    uint64_t ns
-    uint64_t ticks
-    uint64_t run_ns
-    uint64_t runs
+    double ns
+    double ticks
+    double run_ns
+    double runs
     bint placed
     uint32_t times              # found outside: one sample may be chance
     uint32_t since              # spawns since it was last found outside
@@ -123,23 +132,31 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
     cdef gm_p* p = m.p
     cdef uint64_t ns = gm_load_u64_relaxed(&p.outside_ns) - p.learnt_ns
     cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
-    cdef uint64_t ticks = max(tick - p.learnt_tick, 1)
-    cdef uint64_t runs = p.count.finished - p.learnt_runs
+    cdef uint64_t looked = gm_load_u64_relaxed(&p.looked_ns) - p.learnt_looked
+    cdef double covers                          # the part of the time since that the samples stand for
+    cdef double ticks, runs
     cdef void* key
     cdef gm_code* e
     cdef PyObject* held
     cdef int64_t now = gm_nanotime()
     gm_store_u32_relaxed(&p.learns, 0)
+    covers = min(looked / max(<double>(now - p.learnt_at), 1.0), 1.0)
+    ticks = max((tick - p.learnt_tick) * covers, 1.0)
+    runs = (p.count.finished - p.learnt_runs) * covers
+    p.learnt_at = now
+    p.learnt_looked += looked
     p.learnt_ns += ns
     p.learnt_tick = tick
-    p.learnt_runs += runs
-    if g.fn == NULL or g.flags & GF_SYSTEM or gm_load_u64_relaxed(&p.outside_tick) != tick:
+    p.learnt_runs = p.count.finished
+    if g.fn == NULL or g.flags & GF_SYSTEM or gm_load_u64_relaxed(&p.sampled_tick) != tick:
         return                              # it was another, which has yielded since
     key = gm_code_key(g.fn, &held)
     if key == NULL:
         return
     e = code_slot(key)
     if e.key != key:
+        if ns == 0:
+            return
         if e.key != NULL and now - e.last < YOUNG_NS:
             return
         code_drop(e)
@@ -149,16 +166,17 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
     e.run_ns += ns
     e.ticks += ticks
     e.runs += runs
-    e.since = 0
-    e.times += 1
-    e.last = now
+    if ns > 0:
+        e.since = 0
+        e.times += 1
+        e.last = now
     if e.ticks > MOST_TICKS:
-        e.ticks //= 2
-        e.ns //= 2
+        e.ns *= MOST_TICKS // 2 / e.ticks
+        e.ticks = MOST_TICKS // 2
     if e.runs > MOST_RUNS:
-        e.runs //= 2
-        e.run_ns //= 2
-    set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1))
+        e.run_ns *= MOST_RUNS // 2 / e.runs
+        e.runs = MOST_RUNS // 2
+    set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1.0))
 
 
 cdef void set_placed(gm_code* e, bint yes) noexcept:
@@ -199,8 +217,8 @@ cdef list codes_outside():
         if e.key != NULL:
             found.append({
                 "name": <object>e.name if e.name != NULL else "?",
-                "seconds_a_turn": e.ns / max(e.ticks, 1) / 1e9,
-                "seconds_a_run": e.run_ns / max(e.runs, 1) / 1e9,
+                "seconds_a_turn": e.ns / max(e.ticks, 1.0) / 1e9,
+                "seconds_a_run": e.run_ns / max(e.runs, 1.0) / 1e9,
                 "placed": e.placed,
             })
     return found

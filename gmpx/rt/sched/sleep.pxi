@@ -113,14 +113,15 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
     cdef int64_t until, now
     cdef int r
-    cdef gm_m* other
+    cdef gm_m* other = NULL
+    cdef bint leaves
     m_sleep_begin(m)                                    # W2: from here on a push wakes us
     gm_lock_acquire(&sched.lock)
-    other = fewer_hosted(m) if sched.runq.n > 0 else NULL
-    if m.p == NULL and sched.runq.n > 0 and sched.pidle != NULL and other == NULL:
+    leaves = sched.runq.n > 0 and leaves_to(m, &other)
+    if m.p == NULL and sched.runq.n > 0 and sched.pidle != NULL and not leaves:
         acquire_p(m, pid_get())
     if m.p != NULL:
-        if sched.runq.n > 0 and other == NULL and not policy_leaves(m):
+        if sched.runq.n > 0 and not leaves and not policy_leaves(m):
             out[0] = glob_runq_get(m.p, glob_share())   # W1
             gm_lock_release(&sched.lock)
             m_sleep_cancel(m)
@@ -171,7 +172,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
 
 
 cdef void leave_to(gm_m* m, gm_m* other) noexcept nogil:
-    # m, on midle, has left the global queue to another M (fewer_hosted), which gets a P for it. With none
+    # m, on midle, has left the global queue to another M (leaves_to), which gets a P for it. With none
     # idle the Ms that have them come to the queue. sched.lock is held and left here.
     cdef gm_p* p = pid_get()
     if p != NULL:

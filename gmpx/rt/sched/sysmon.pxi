@@ -49,8 +49,12 @@ cdef inline int64_t timer_late(gm_m* m, int64_t when) noexcept nogil:
 
 
 cdef void sysmon_wake() noexcept nogil:
+    cdef uint32_t was
     gm_store_i64_seqcst(&sysmon.until, 0)
-    if gm_exchange_u32_seqcst(&sysmon.watch, WATCH_ON) == WATCH_NOT or gm_load_u32_relaxed(&sysmon.started):
+    was = gm_exchange_u32_seqcst(&sysmon.watch, WATCH_ON)
+    if was > WATCH_ON:
+        gm_cas_u32_seqcst(&sysmon.watch, WATCH_ON, was)
+    if was == WATCH_NOT or gm_load_u32_relaxed(&sysmon.started):
         if gm_exchange_u32_seqcst(&sysmon.started, 1) == 0:
             if PyThread_start_new_thread(sysmon_main, NULL) == <unsigned long>-1:
                 # no thread to be had: the next one tries again

@@ -34,6 +34,7 @@ cdef enum:
     PROBE_NS = 5000
     HOT_NS = 20000000
     COLD_LOOKS = 8              # in a row that show nobody outside end it
+    PLACED_HOT_NS = 5000000     # but not so soon after placed code was spawned: it has to get to its Ms
     NAP_NS = 50000
     NAP_MOST_NS = 1000000
     BUSY_NAP_NS = 500000
@@ -62,8 +63,6 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
         seen |= sample(allp[i], now)
     gm_lock_release(&sched.lock)
     sysmon.vain = 0 if seen else sysmon.vain + 1
-    if sysmon.vain >= COLD_LOOKS:
-        gm_store_i64_relaxed(&sysmon.hot_until, 0)
     for i in range(n):
         p = allp[i]
         if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED:
@@ -83,14 +82,17 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
         sysmon.puts_at = 0
     quiet[0] = not queued
     if not GM_FREE_THREADED:
-        heat(now, queued)
+        heat(now, queued, seen)
         if queued:
             nap[0] = now + next_nap(now, seen)
     return stalled
 
 
-cdef void heat(int64_t now, bint queued) noexcept nogil:
+cdef void heat(int64_t now, bint queued, int seen) noexcept nogil:
     # Whether this is a hot time.
+    sysmon.cold = 0 if seen or not hot() else sysmon.cold + 1
+    if sysmon.cold >= COLD_LOOKS and now >= gm_load_i64_relaxed(&sysmon.placed_until):
+        gm_store_i64_relaxed(&sysmon.hot_until, 0)
     if now < gm_load_i64_relaxed(&sysmon.hot_until) and gm_load_u32_relaxed(&sched.nprocs) > 1:
         gm_store_u32_relaxed(&sysmon.watch, WATCH_HOT)
         if queued:
@@ -103,9 +105,15 @@ cdef void heat(int64_t now, bint queued) noexcept nogil:
 
 cdef void heat_up() noexcept nogil:
     # Code is spawned that is known to run outside.
-    gm_store_i64_relaxed(&sysmon.hot_until, gm_nanotime() + HOT_NS)
-    if gm_load_u32_relaxed(&sysmon.watch) == WATCH_PLACE:
-        gm_cas_u32_seqcst(&sysmon.watch, WATCH_PLACE, WATCH_HOT)
+    cdef uint32_t was
+    cdef int64_t now = gm_nanotime()
+    gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
+    gm_store_i64_relaxed(&sysmon.placed_until, now + PLACED_HOT_NS)
+    if sysmon_rests():
+        sysmon_wake()
+    was = gm_load_u32_relaxed(&sysmon.watch)
+    if was != WATCH_NOT and was != WATCH_HOT:
+        gm_cas_u32_seqcst(&sysmon.watch, was, WATCH_HOT)
 
 
 cdef int64_t next_nap(int64_t now, int seen) noexcept nogil:
@@ -132,6 +140,7 @@ cdef int sample(gm_p* p, int64_t now) noexcept nogil:
     cdef bint away = False              # outside, perhaps in the kernel
     cdef bint outside = False
     cdef int64_t cpu = -1
+    cdef uint64_t covers
     cdef int gil
     if runs:
         gil = gm_gil_sample(m.ts)
@@ -142,10 +151,13 @@ cdef int sample(gm_p* p, int64_t now) noexcept nogil:
         if cpu >= 0 and 2 * (cpu - p.cpu) >= now - p.cpu_at:    # a clock that has run: it computes
             away = away or gil == GM_GIL_OTHER
             outside = away
-        if away and p.cpu_at != 0:
-            gm_store_u64_relaxed(
-                &p.outside_ns, gm_load_u64_relaxed(&p.outside_ns) + min(now - p.cpu_at, LOOK_NS))
-            gm_store_u64_relaxed(&p.outside_tick, tick)
+        if p.cpu_at != 0:
+            covers = min(now - p.cpu_at, LOOK_NS)
+            gm_store_u64_relaxed(&p.looked_ns, gm_load_u64_relaxed(&p.looked_ns) + covers)
+            if away:
+                gm_store_u64_relaxed(&p.outside_ns, gm_load_u64_relaxed(&p.outside_ns) + covers)
+        if away or gil == GM_GIL_HELD:                          # else it waits for the GIL, perhaps
+            gm_store_u64_relaxed(&p.sampled_tick, tick)
             gm_store_u32_relaxed(&p.learns, 1)
         p.cpu, p.cpu_at = cpu, now
         p.free = 0 if gil != GM_GIL_FREE else p.free + 1 if stood else 1
