@@ -1,11 +1,12 @@
 /* Who runs what is queued, on a GIL build (W1, W2, W4, W5): the policy, and sysmon that watches.
  *
- * Models    policy_spawned, policy_queued, policy_steals (rt/sched/policy.pxi); sysmon_watch, sysmon_wake,
- *           sysmon_main, sysmon_look, judge, sample, glob_stands, anything_queued
- *           (rt/sched/sysmon.pxi); stop_m, wake_p, start_m, give_p, start_any, wake_m, m_awake
- *           (rt/sched/sleep.pxi); new_m, m_start, spare_p, put_back, await_p, m_free, m_alloc
- *           (rt/sched/machine.pxi); schedule, find_runnable, find_work, look_around, steal_from, spin_end
- *           (rt/sched/proc.pxi); newproc_publish, newproc_foreign, goready, park_foreign;
+ * Models    policy_spawned, policy_queued, policy_steals, policy_leaves, policy_found (rt/sched/policy.pxi);
+ *           judge, sample, heat, heat_up (rt/sched/watch.pxi); fewer_hosted, leaves_placed, place
+ *           (rt/sched/learn.pxi); sysmon_watch, sysmon_wake, sysmon_main, sysmon_look, glob_stands,
+ *           anything_queued (rt/sched/sysmon.pxi); stop_m, leave_to, wake_p, start_m, give_p, hand_p,
+ *           start_any, wake_m, m_awake (rt/sched/sleep.pxi); new_m, m_start, spare_p, put_back, await_p, m_free, m_alloc
+ *           (rt/sched/machine.pxi); schedule, find_runnable, find_work, look_around, hot_spin, steal_from,
+ *           spin_end (rt/sched/proc.pxi); newproc_publish, newproc_slow, newproc_foreign, goready, park_foreign;
  *           gm_barrier_light, gm_barrier_heavy (rt/platform/barrier.h).
  * World     Two regular Ps (REGS). M0 starts with P0 and spawns SPAWNS Gs on it, then stands for
  *           ever or schedules; sysmon is about to look, armed (IDLE: it has no thread yet); M1 has no
@@ -13,6 +14,8 @@
  *           ever (two do, at most: one M is always left) or, NESTED times, spawn another. Who
  *           stands computes, or blocks (KIND=BLOCKED). FOREIGN: a thread puts a G on the global
  *           queue. READIER: a thread readies a G of M1.
+ *           HOT: the work may be done without the GIL; hot is a hint that changes at any moment, FLIPS times.
+ *           PLACE: and the Gs may be placed; HOSTS1, HOSTS2: how many started Gs M1 and M2 host.
  *           RECYCLE, for itself: a foreign thread parks, is readied, ends; its M serves another
  *           thread that parks, while the first one's waker is still to call wake_m.
  * Abstract  Ring and spill are one counter; a steal takes one G, in one step. So is the look of judge
@@ -20,17 +23,20 @@
  *           sleep of sysmon's may be over at any moment, LOOKS times; then only when nothing else
  *           moves. An M that stands in a G gets the verdict at the second look that finds it
  *           there; one that is merely slow may get it, too. nblocked is anything. A quiet look
- *           is enough to disarm (QUIET_LOOKS is 1). Who has the GIL does not matter here. Timers, and
- *           sysmon.until, are sysmon.pml's.
+ *           is enough to disarm (QUIET_LOOKS is 1). Who has the GIL does not matter here: a thief in a hot time may
+ *           take a G, or may not. Timers, sysmon.until and its naps are sysmon.pml's.
  * Memory    The stores that publish (a ring's tail, the global queue's size with the lock's release)
  *           stay in their thread's buffer, as on x86, until they come out by themselves, by an
  *           atomic of that thread or by the heavy barrier. All else is sequentially consistent.
  * Claim     When nothing moves any more, sysmon sleeps for good, disarmed; nothing is queued; no M
  *           sleeps with something in its inbox or a P on its way; nmspinning is 0, nobody waits for
  *           the lock, each regular P is idle or held by one M. And sysmon never looks for ever in
- *           vain: a few looks (VAIN) after the others have stopped a G is run, or it sleeps.
+ *           vain: a few looks (VAIN) after the others have stopped a G is run, or it sleeps. PLACE: a P is
+ *           handed on few times (LEAVES) until a G is run.
  * Once so   BUG_NEW_M_COUNTED: an M that began with its first G from local_next, in schedule, did not
  *           end its spinning. If that G never ended sysmon sent nobody any more.
+ *           BUG_SENT_LEAVES: an M that sysmon had sent to the global queue, on a spare P since all others stood,
+ *           left it to one that hosted fewer, but with no P to give. It was sent again, for ever.
  */
 #define NONE 9
 #ifndef REGS
@@ -49,7 +55,28 @@
 #ifndef NESTED
 #define NESTED 0
 #endif
+#ifdef PLACE
+#define HOT
+#define PLACING true
+#else
+#define PLACING false
+#endif
+#ifdef HOT
+#define VAIN 6
+#else
 #define VAIN 4
+#endif
+#define LEAVES 10
+#ifndef FLIPS
+#define FLIPS 1
+#endif
+#ifndef HOSTS1
+#define HOSTS1 1
+#endif
+#ifndef HOSTS2
+#define HOSTS2 0
+#endif
+#define HOSTS(x) (x == 0 -> 9 : (x == 1 -> HOSTS1 : HOSTS2))
 
 #define BUSY 1
 #define BLOCKED 2
@@ -107,6 +134,12 @@ byte npidle, nmspinning, verdict[NP], grant[NP];
 bool moved[NP];                 /* it has ticked, or changed hands, since sysmon's look */
 byte endless = 2, spawns = NESTED, vain;
 bool lk;
+#ifdef HOT
+bool hot = true;                /* watch is WATCH_HOT */
+byte flips = FLIPS, leaves;
+#else
+#define hot false
+#endif
 #ifdef IDLE
 bool watch, sstarted;
 #else
@@ -279,7 +312,7 @@ inline start_any()
     start_m()
 }
 
-inline spin_end()
+inline spins_no_more()          /* stop_m's: who is on midle may be set spinning again */
 {
     atomic {
         if
@@ -288,6 +321,24 @@ inline spin_end()
         fi
     }
 }
+
+#ifdef HOT
+inline spin_end()               /* policy_found */
+{
+    atomic {
+        if
+        :: spinning[me] -> spinning[me] = false; count_down(); won = (hot && nmspinning == 0)
+        :: else
+        fi
+    }
+    if
+    :: won -> won = false; wake_p()
+    :: else
+    fi
+}
+#else
+inline spin_end() { spins_no_more() }
+#endif
 
 /* ---- the policy ------------------------------------------------------------------------- */
 
@@ -313,9 +364,37 @@ inline sysmon_watch()
     fi
 }
 
-inline go_here()                /* newproc_publish, policy_spawned */
+inline policy_queued()
 {
-#ifdef BUG_WATCH_FIRST
+#ifndef BUG_UNWATCHED_QUEUE
+    sysmon_watch();
+#endif
+    if
+    :: REGS - npidle >= 2
+    :: wake_p()                 /* whatever nblocked says */
+    fi
+}
+
+inline go_here()                /* newproc_publish, newproc_slow, policy_spawned */
+{
+#ifdef PLACE
+    atomic {                    /* place */
+        lock();
+        glob++; puts++;
+        if
+        :: watch -> hot = true
+        :: else
+        fi
+    }
+    sysmon_watch();
+    wake_p()
+#elif defined(HOT)
+    if
+    :: hot && hold[me] >= REGS -> atomic { lock(); glob++; puts++ } policy_queued()
+    :: hot && hold[me] < REGS -> ring[hold[me]]++; wake_p(); sysmon_watch()    /* a fence */
+    :: !hot -> pend[me]++; sysmon_watch()
+    fi
+#elif defined(BUG_WATCH_FIRST)
     won = watch;                /* no light barrier: the compiler's order */
     pend[me]++;
     if
@@ -328,17 +407,6 @@ inline go_here()                /* newproc_publish, policy_spawned */
 #endif
 }
 
-inline policy_queued()
-{
-#ifndef BUG_UNWATCHED_QUEUE
-    sysmon_watch();
-#endif
-    if
-    :: REGS - npidle >= 2
-    :: wake_p()                 /* whatever nblocked says */
-    fi
-}
-
 inline steal_from(x)            /* policy_steals */
 {
     if
@@ -348,6 +416,9 @@ inline steal_from(x)            /* policy_steals */
         :: verdict[x] == BUSY && grant[x] > 0 -> grant[x] = 0; ring[x]--; got = true
         :: else
         fi
+#ifdef HOT
+    :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS -> ring[x]--; got = true
+#endif
     :: else
     fi
 }
@@ -367,9 +438,118 @@ inline take_glob()
     fi
 }
 
+#ifdef BUG_SENT_STAYS_OUT
+#define LEAVES_QUEUE (hot && hold[me] >= REGS)
+#else
+#define LEAVES_QUEUE (hot && hold[me] >= REGS && !spinning[me])         /* policy_leaves */
+#endif
+#define LEAVES_PLACED (PLACING && hot && HOSTS(me) > 0)                 /* hosts_many too */
+
+inline look_at_glob()
+{
+    if
+    :: LEAVES_QUEUE || LEAVES_PLACED
+    :: else -> take_glob()
+    fi
+}
+
+#ifdef BUG_EQUALS
+#define FEWER(x, y) (x <= y)
+#else
+#define FEWER(x, y) (x < y)
+#endif
+
+#ifdef PLACE
+inline fewer_hosted()
+{
+    if
+    :: glob > 0 && LEAVES_PLACED ->
+        if
+        :: midle[2] && FEWER(HOSTS(2), HOSTS(me)) && !(midle[1] && HOSTS(1) < HOSTS(2)) -> other = 2
+        :: midle[1] && FEWER(HOSTS(1), HOSTS(me)) && !(midle[2] && HOSTS(2) <= HOSTS(1)) -> other = 1
+        :: else ->
+            if
+            :: !started[2] && !made_none -> other = me
+            :: else
+            fi
+        fi;
+        if
+        :: other != me -> made_none = false
+        :: else
+        fi
+    :: else
+    fi
+}
+
+inline leave_to()               /* in stop_m's section */
+{
+    if
+    :: other == NONE
+    :: else ->
+#ifndef BUG_LEAVE_SILENT
+        pid_get(q);
+#ifndef BUG_SENT_LEAVES
+        if
+        :: q == NONE && sent -> spare_p(q)
+        :: else
+        fi;
+#endif
+        if
+        :: q != NONE -> nmspinning++; leaves++; assert(leaves < LEAVES)
+        :: else
+        fi;
+        if
+        :: q != NONE && other != me ->
+            midle[other] = false; nextp[other] = q; spinning[other] = true; q = NONE;
+            wake_m(other)
+        :: else
+        fi;
+#endif
+        other = NONE
+    fi;
+    sent = false
+}
+
+inline left_to_none()           /* and after it: q is for a thread that is to be made */
+{
+    if
+    :: q == NONE
+    :: else ->
+        atomic {
+            if
+            :: new_m()
+            :: true             /* no thread to be had */
+            fi
+        }
+        if
+        :: q == NONE
+        :: else ->
+            atomic {
+                lock();
+#ifndef BUG_MADE_NONE_FORGOTTEN
+                made_none = true;
+#endif
+                give_p();
+                if
+                :: q != NONE -> put_back(q); q = NONE; count_down()
+                :: else
+                fi
+            }
+        fi
+    fi
+}
+#else
+#define other NONE
+#endif
+
 inline execute()
 {
-    atomic { moved[hold[me]] = true; vain = 0; got = false }
+    atomic {
+        moved[hold[me]] = true; vain = 0; got = false;
+#ifdef PLACE
+        leaves = 0
+#endif
+    }
     if
     :: atomic { spawns > 0 -> spawns-- } go_here()
     :: atomic { endless > 0 -> endless--; stands[me] = KIND } goto standing
@@ -381,6 +561,10 @@ proctype M(byte me)
 {
     byte q = NONE, ready, i, w;
     bool post, won, got;
+#ifdef PLACE
+    byte other = NONE;
+    bool made_none, sent;
+#endif
     if
     :: me == 0 ->               /* its own goroutine */
         do
@@ -435,10 +619,36 @@ again:
     :: else
     fi;
     take_own();
+#ifdef HOT
+    if
+    :: got -> goto found
+    :: else
+    fi;
+    look_at_glob();
+#else
     take_glob();
+#endif
     atomic { steal_from(0); steal_from(1); steal_from(2); steal_from(3) }
     if
     :: got -> goto found
+#ifdef HOT
+    :: !got && hot && hold[me] < REGS && !LEAVES_PLACED ->      /* hot_spin */
+        atomic {
+            if
+            :: spinning[me]
+#ifdef BUG_SPINS_UNMARKED
+            :: !spinning[me] && nmspinning == 0 -> nmspinning = 1
+#else
+            :: !spinning[me] && nmspinning == 0 -> nmspinning = 1; spinning[me] = true
+#endif
+            :: !spinning[me] && nmspinning > 0 -> goto stop_m
+            fi
+        }
+        if
+        :: inbox[me] > 0 || glob > 0 || ring[0] + ring[1] + ring[2] + ring[3] > 0 -> goto again
+        :: true -> goto stop_m                  /* the time is up, or it is cold */
+        fi
+#endif
     :: else -> goto stop_m
     fi;
 
@@ -451,21 +661,31 @@ stop_m:
     m_sleep_begin(me);
     atomic {
         lock();
+#ifdef PLACE
+        fewer_hosted();
+        sent = (spinning[me] && hold[me] != NONE && hold[me] >= REGS);
+#endif
         if
-        :: hold[me] == NONE && glob > 0 && npidle > 0 -> pid_get(q); acquire_p(q); q = NONE
+        :: hold[me] == NONE && glob > 0 && npidle > 0 && other == NONE -> pid_get(q); acquire_p(q); q = NONE
         :: else
         fi;
         if
-        :: hold[me] != NONE && glob > 0 -> glob--; takes++; got = true
+        :: hold[me] != NONE && glob > 0 && other == NONE && !LEAVES_QUEUE -> glob--; takes++; got = true
         :: else ->
             if
             :: hold[me] != NONE -> release_p()
             :: else
             fi;
-            spin_end();
-            midle[me] = true
+            spins_no_more();
+            midle[me] = true;
+#ifdef PLACE
+            leave_to()
+#endif
         fi
     }
+#ifdef PLACE
+    left_to_none();
+#endif
     if
     :: got -> m_sleep_cancel(me); goto found
     :: else
@@ -506,6 +726,10 @@ proctype Buffers()              /* they come out, some time */
     :: atomic { pend[1] > 0 -> flush(1) }
     :: atomic { pend[2] > 0 -> flush(2) }
     :: atomic { gpend -> flush(F) }
+#ifdef HOT
+    :: atomic { flips > 0 && watch -> flips--; hot = !hot }
+    :: flips > 0 -> flips = 0
+#endif
     od
 }
 
@@ -570,6 +794,12 @@ active proctype Sysmon()
             :: else -> puts_at = false; s_puts = 0; puts = 0; takes = 0
             fi
         }
+#ifdef HOT
+        if
+        :: hot && queued -> wake_p()            /* heat */
+        :: else
+        fi;
+#endif
         if
         :: stalled && nmspinning == 0 -> start_any()
         :: else
@@ -586,7 +816,11 @@ active proctype Sysmon()
             :: else
             fi;
 #else
+#ifdef HOT
+            atomic { watch = false; hot = false }
+#else
             watch = false;
+#endif
 #ifndef BUG_NO_HEAVY
             heavy();
 #endif

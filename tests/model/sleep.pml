@@ -7,6 +7,7 @@
  *           schedule, find_runnable, find_work, look_around, spin_end (rt/sched/proc.pxi);
  *           note_clear, note_wakeup, note_cancel, note_sleep (rt/platform/note.pxi); runq_put_slow
  *           (rt/sched/runq.pxi), newproc_publish, newproc_foreign, goready.
+ *           (Hot times and placed code are the GIL's: gil.pml.)
  * World     Two regular Ps. M0 starts with P0, M1 runs or sleeps without a P, M2 is a thread that
  *           new_m may start, or fail to start. M0 spawns a G (TWO: two; the second may overflow
  *           to the global queue, with the first) and then computes for ever or schedules; one
