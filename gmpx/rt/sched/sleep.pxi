@@ -113,8 +113,8 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     # that comes before it). Returns WORK_FOUND to look again, or with *out set; else why.
     cdef int64_t until, now
     cdef int r
+    cdef bint leaves, sent
     cdef gm_m* other = NULL
-    cdef bint leaves
     m_sleep_begin(m)                                    # W2: from here on a push wakes us
     gm_lock_acquire(&sched.lock)
     leaves = sched.runq.n > 0 and leaves_to(m, &other)
@@ -127,6 +127,8 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
             m_sleep_cancel(m)
             spin_end(m)
             return WORK_FOUND
+    sent = m.p != NULL and m.spinning and on_spare_p(m)
+    if m.p != NULL:
         release_p(m)
     # Before mput: whoever finds m there may set spinning again. Under the lock: work that is put
     # into the global queue after our look there must not be left to a spinner that is none (W1).
@@ -135,7 +137,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
         gm_fetch_add_u32_seqcst(&sched.nmspinning, <uint32_t>-1)
     mput(m)
     if gm_unlikely(other != NULL):
-        leave_to(m, other)
+        leave_to(m, other, sent)
     else:
         gm_lock_release(&sched.lock)
     hook_point(HOOK_STOP_M)
@@ -171,10 +173,13 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     return WORK_FOUND
 
 
-cdef void leave_to(gm_m* m, gm_m* other) noexcept nogil:
+cdef void leave_to(gm_m* m, gm_m* other, bint sent) noexcept nogil:
     # m, on midle, has left the global queue to another M (leaves_to), which gets a P for it. With none
-    # idle the Ms that have them come to the queue. sched.lock is held and left here.
+    # idle the Ms that have them come to the queue; but if m was sent there by sysmon (start_any), these
+    # stand: then the spare P that m had goes on. sched.lock is held and left here.
     cdef gm_p* p = pid_get()
+    if p == NULL and sent:
+        p = spare_p()
     if p != NULL:
         gm_fetch_add_u32_seqcst(&sched.nmspinning, 1)
         if other != m:
