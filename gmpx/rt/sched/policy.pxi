@@ -98,14 +98,19 @@ cdef inline bint policy_spins(gm_m* m) noexcept nogil:
         < gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle))
 
 
+cdef inline bint policy_free(gm_p* victim) noexcept nogil:
+    # Whether who takes from victim in a hot time does not wait for the GIL with what it took.
+    return gm_gil_is_free() or gm_load_u32_relaxed(&victim.outside) & 3 == 3
+
+
 cdef inline uint32_t policy_steals(gm_p* victim, bint spare) noexcept nogil:
     # How many Gs may be taken from victim now. spare: by an M on a spare P.
     cdef uint32_t verdict, grant
     if GM_FREE_THREADED:
         return GM_RUNQ_HALF
     verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in sample
-    if hot() and not spare and (gm_gil_is_free() or gm_load_u32_relaxed(&victim.outside) & 3 == 3):
-        return GM_RUNQ_HALF                                 # else it would wait for the GIL, with m
+    if hot() and not spare and policy_free(victim):
+        return GM_RUNQ_HALF
     if gm_likely(verdict == STANDS_NOT):
         return 0
     if gm_load_u64_relaxed(&victim.sched_tick) != gm_load_u64_relaxed(&victim.seen):

@@ -368,11 +368,12 @@ cdef bint hot_spin(gm_m* m) noexcept nogil:
             return False
         m.spinning = True
     until = gm_nanotime() + HOT_SPIN_NS
-    while hot() and gm_nanotime() < until:
-        if not inbox_empty(&m.inbox) or gm_load_i64_relaxed(&sched.runq.size) > 0 or gm_load_u32_relaxed(&m.stop):
+    while hot() and not gm_load_u32_relaxed(&m.stop) and gm_nanotime() < until:
+        if not inbox_empty(&m.inbox) or gm_load_i64_relaxed(&sched.runq.size) > 0:
             return True
         for i in range(gm_load_u32_acquire(&sched.nallp)):
-            if fresh_len(allp[i]) > 0 and policy_steals(allp[i], False) > 0:
+            # not policy_steals, which uses up what sysmon has granted
+            if fresh_len(allp[i]) > 0 and policy_free(allp[i]):
                 return True
         proc_yield(SPIN_PAUSES)
         gm_osyield()
