@@ -581,11 +581,11 @@ proctype M(byte me)
         take_own();
         take_glob();
         if
-        :: got ->
-#ifndef BUG_NEW_M_COUNTED
-            spin_end();
+#ifdef BUG_NEW_M_COUNTED
+        :: got -> goto go_on
+#else
+        :: got -> goto found
 #endif
-            execute()
         :: else
         fi
     :: else
@@ -610,8 +610,7 @@ again:
         :: else
         fi;
         ready = 0;
-        execute();
-        goto again
+        goto go_on
     :: else
     fi;
     if
@@ -654,6 +653,7 @@ again:
 
 found:
     spin_end();
+go_on:
     execute();
     goto again;
 
