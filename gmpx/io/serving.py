@@ -60,9 +60,9 @@ def serve(
 ) -> None:
     """Accepts connections and runs ``handler(connection, address)`` for each in its own goroutine.
 
-    It ends when its goroutine is cancelled or interrupted, its context ends, one of its signals comes, or the
-    listener is closed or fails. Then nothing more is accepted, the handlers that run have ``grace`` seconds to end, and those
-    that have not are cancelled and waited for.
+    It ends when its goroutine is cancelled or interrupted, its context ends, one of its signals comes, or
+    the listener is closed or fails. Then nothing more is accepted, the handlers that run have ``grace``
+    seconds to end, and those that have not are cancelled and waited for.
 
     Args:
         handler: its connection is a ``Socket``, which is closed when it returns. What it raises goes to

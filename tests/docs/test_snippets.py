@@ -15,7 +15,7 @@ import gmpx
 import gmpx.patch
 
 DOCS = Path(gmpx.__file__).resolve().parents[1] / "docs"
-GUIDES = sorted([*DOCS.glob("from-*.md"), DOCS / "servers.md", DOCS / "patching.md"])
+GUIDES = sorted([*DOCS.glob("from-*.md"), DOCS / "servers.md", DOCS / "patching.md", DOCS / "threads.md"])
 # Of its own: ``gevent`` needs it, ``server`` is a whole program, an echo server on port 8000.
 BLOCK = re.compile(r"^```python(?: (gevent|server))?\n(.*?)^```$", re.M | re.S)
 SERVERS = [(path, match[2]) for path in GUIDES if path.exists()

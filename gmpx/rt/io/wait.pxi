@@ -202,8 +202,9 @@ def notify_closing(fd):
     """notify_closing(fd)
     Says that a descriptor is about to be closed: goroutines that wait for it get an OSError (EBADF).
 
-    For descriptors that are closed behind gmpx's back, as by a C library, or by ``os.close`` without the patch;
-    sockets that gmpx serves do it themselves. A foreign thread learns of it in ``select`` alone. Call it right before the close. Never blocks; any thread.
+    For descriptors that are closed behind gmpx's back, as by a C library, or by ``os.close`` without the
+    patch; sockets that gmpx serves do it themselves. A foreign thread learns of it in ``select`` alone. Call
+    it right before the close. Never blocks; any thread.
 
     Raises:
         ValueError: negative. TypeError: no descriptor.

@@ -176,7 +176,8 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
     if e.runs > MOST_RUNS:
         e.run_ns *= MOST_RUNS // 2 / e.runs
         e.runs = MOST_RUNS // 2
-    set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1.0))
+    set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks
+               and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1.0))
 
 
 cdef void set_placed(gm_code* e, bint yes) noexcept:

@@ -150,7 +150,7 @@ cdef void put_back(gm_p* p) noexcept nogil:
 
 cdef inline void acquire_p(gm_m* m, gm_p* p) noexcept nogil:
     wire_p(m, p)
-    p.seen_at = 0                               # sysmon: not known to stand before it was seen twice
+    p.seen_at = p.cpu_at = 0                    # sysmon: not known to stand before it was seen twice
 
 
 cdef inline void wire_p(gm_m* m, gm_p* p) noexcept nogil:

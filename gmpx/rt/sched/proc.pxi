@@ -208,7 +208,8 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     if gm_load_i64_relaxed(&sched.overflow) > 0:
         gm_lock_acquire(&sched.lock)
         # by turns; the tick is 61 times something here
-        if sched.runq.n > 0 and not (placing() and hot() and m.kind == M_MAIN) and (p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
+        if sched.runq.n > 0 and not (placing() and hot() and m.kind == M_MAIN) and (
+                p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
             g = glob_runq_get(p, 1)
         elif p.spill.n > 0:
             g = batches_get(&p.spill, p, 1)

@@ -165,7 +165,8 @@ cdef int sample(gm_p* p, int64_t now) noexcept nogil:
         gm_store_u32_relaxed(&p.outside, gm_load_u32_relaxed(&p.outside) << 1 | outside)
         p.looks += 1
         if p.looks % 16 == 0:                                               # B
-            if popcount(gm_load_u32_relaxed(&p.outside) & 0xffff) >= 8 and now - p.paced_at >= PACE_NS * <int64_t>(tick - p.paced):
+            if popcount(gm_load_u32_relaxed(&p.outside) & 0xffff) >= 8 and (
+                    now - p.paced_at >= PACE_NS * <int64_t>(tick - p.paced)):
                 gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
             p.paced, p.paced_at = tick, now
     if not stood:
