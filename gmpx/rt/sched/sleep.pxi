@@ -13,7 +13,10 @@
 #       sched.lock looks at the queue, gives up spinning and its P and goes on midle. A put before
 #       that section is seen in it; after it wake_p sees no spinner and an idle P, and finds the
 #       sleeper under the lock. Those that are awake look before they sleep, and every 61st tick; if
-#       they do not get to it sysmon sees the queue's age (W4).
+#       they do not get to it sysmon sees the queue's age (W4). A sleeper may leave what it sees to another M
+#       (leave_to): that one gets a P in the same section; or a thread is made for it; or, when none can be,
+#       an M on midle gets the P, and who could have none made takes the work (made_none). From a spare P in
+#       a hot time it leaves it to nobody (policy_leaves), unless sysmon has sent it, which sends one later.
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then wake_m (RMW). Sleeper: m_sleep_begin
 #       (RMW), then looks at the inbox, then sleeps.
 #   W3  A timer. Its own M sees to it when it sleeps: only it adds to its heap, and the deadline of its
@@ -24,7 +27,7 @@
 #   W4  Fresh Gs on a P's own ring or spill. Free-threaded build: `go` wakes as Go does, and the last
 #       spinner rechecks all rings after it has given up nmspinning (stop_m). GIL build: its owner
 #       comes to them, or it stands and sysmon, which looks every LOOK_NS while `watch` is 1, has them
-#       stolen. `go` puts, passes the light barrier, reads watch; sysmon clears watch, passes the
+#       stolen. A hot time only adds to that: a spinner that finds nothing owes nobody a look. `go` puts, passes the light barrier, reads watch; sysmon clears watch, passes the
 #       heavy one, and looks at all queues once more.
 #   W5  stop, nextp, a P for an M that waits for one: written before wake_m, read after m_sleep_begin
 #       or under sched.lock.
