@@ -483,6 +483,7 @@ cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     gm_i64 placed_until         # spawners: see heat_up
     int vain                    # looks in a row that found no goroutine outside
     int cold                    # the same, in a hot time
+    int steady                  # that found all Ps busy and some outside, none in the kernel; 2 at most
     int64_t fresh_start         # when vain was last 0
 
 

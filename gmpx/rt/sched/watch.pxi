@@ -121,7 +121,9 @@ cdef int64_t next_nap(int64_t now, int seen) noexcept nogil:
     if seen:
         sysmon.fresh_start = now
     if not idle:
-        return BLOCKED_NS // 4 if seen & SEEN_BLOCKED else BUSY_NAP_NS
+        # The longer they all compute the longer they will.
+        sysmon.steady = min(sysmon.steady + 1, 2) if seen == SEEN_OUTSIDE else 0
+        return BLOCKED_NS // 4 if seen & SEEN_BLOCKED else <int64_t>BUSY_NAP_NS << sysmon.steady
     if sysmon.vain < VAIN_NAPS:
         return NAP_NS
     return min(<int64_t>NAP_NS << min(sysmon.vain - VAIN_NAPS, 10), NAP_MOST_NS)
