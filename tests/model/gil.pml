@@ -1,7 +1,7 @@
 /* Who runs what is queued, on a GIL build (W1, W2, W4, W5): the policy, and sysmon that watches.
  *
  * Models    policy_spawned, policy_queued, policy_steals, policy_leaves, policy_found (rt/sched/policy.pxi);
- *           judge, sample, heat, heat_up (rt/sched/watch.pxi); fewer_hosted, leaves_placed, place
+ *           judge, sample, heat, heat_up (rt/sched/watch.pxi); leaves_to, leaves_placed, place
  *           (rt/sched/learn.pxi); sysmon_watch, sysmon_wake, sysmon_main, sysmon_look, glob_stands,
  *           anything_queued (rt/sched/sysmon.pxi); stop_m, leave_to, wake_p, start_m, give_p, hand_p,
  *           start_any, wake_m, m_awake (rt/sched/sleep.pxi); new_m, m_start, spare_p, put_back, await_p, m_free, m_alloc
@@ -460,7 +460,7 @@ inline look_at_glob()
 #endif
 
 #ifdef PLACE
-inline fewer_hosted()
+inline leaves_to()
 {
     if
     :: glob > 0 && LEAVES_PLACED ->
@@ -662,7 +662,7 @@ stop_m:
     atomic {
         lock();
 #ifdef PLACE
-        fewer_hosted();
+        leaves_to();
         sent = (spinning[me] && hold[me] != NONE && hold[me] >= REGS);
 #endif
         if
