@@ -460,10 +460,17 @@ inline look_at_glob()
 #endif
 
 #ifdef PLACE
+#define SOME 7                  /* left to one that is awake and looks */
+#define AWAKE(x) (me != x && seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me))
+bool seeks[NM];
+
 inline leaves_to()
 {
     if
     :: glob > 0 && LEAVES_PLACED ->
+        if
+        :: AWAKE(1) || AWAKE(2) -> other = SOME
+        :: else ->
         if
         :: midle[2] && FEWER(HOSTS(2), HOSTS(me)) && !(midle[1] && HOSTS(1) < HOSTS(2)) -> other = 2
         :: midle[1] && FEWER(HOSTS(1), HOSTS(me)) && !(midle[2] && HOSTS(2) <= HOSTS(1)) -> other = 1
@@ -472,6 +479,7 @@ inline leaves_to()
             :: !started[2] && !made_none -> other = me
             :: else
             fi
+        fi
         fi;
         if
         :: other != me -> made_none = false
@@ -485,6 +493,7 @@ inline leave_to()               /* in stop_m's section */
 {
     if
     :: other == NONE
+    :: other == SOME -> other = NONE
     :: else ->
 #ifndef BUG_LEAVE_SILENT
         pid_get(q);
@@ -547,7 +556,7 @@ inline execute()
     atomic {
         moved[hold[me]] = true; vain = 0; got = false;
 #ifdef PLACE
-        leaves = 0
+        leaves = 0; seeks[me] = false
 #endif
     }
     if
@@ -592,6 +601,9 @@ proctype M(byte me)
     fi;
 
 again:
+#ifdef PLACE
+    seeks[me] = true;
+#endif
     atomic { ready = ready + inbox[me]; inbox[me] = 0 }
     if
     :: ready > 0 ->
