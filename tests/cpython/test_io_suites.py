@@ -107,7 +107,7 @@ ALONE = {
     "test_urllib2_localnet": {"*.ProxyAuthTests.*": PROCESS + "os.environ"},
     "test_epoll": {},
     "test_select": {},
-    "test_poll": {},
+    "test_poll": {"*.test_poll_unit_tests": "uses a descriptor that is closed, which another has opened meanwhile", },
     "test_urllib": {
         "*.urlopen_HttpTests.*": PROCESS + "mocks of http.client",
         "*.ProxyTests*": PROCESS + "os.environ",
@@ -127,6 +127,7 @@ ALONE = {
     "test_ssl": {
         "*.TestSSLDebug.*": "one file for all",
         "*.test_dealloc_warn": PROCESS + "what warnings do",
+        "*.test_sni_callback*": PROCESS + "the hook of what cannot be raised",
         "*.test_makefile_close": "uses a descriptor that is closed, which another has opened meanwhile",
         "*.test_get_server_certificate_timeout": "0.1 s, which may pass while others compute",
     },
