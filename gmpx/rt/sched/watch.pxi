@@ -6,8 +6,8 @@
 #
 #   STANDS_*  is the verdict on a P that has not ticked between looks (rt/sched/policy.pxi).
 #   hot       says of the whole process that its work is done outside, so that every `go` wakes an M and thieves
-#             take what they find. It lasts until COLD_LOOKS have shown nobody outside, and no longer than HOT_NS from
-#             the last look that showed one of
+#             take what they find. It lasts until COLD_LOOKS have shown nobody outside, and no longer than
+#             HOT_NS from the last look that showed one of
 #               A  a G that has been outside for OUTSIDE_NS, by the last two samples of the same tick;
 #               B  half of the last 16 samples of a P outside, and PACE_NS or more from tick to tick:
 #                  tasks that are too short for A.
@@ -17,8 +17,8 @@
 #
 # How often: every NAP_NS while fresh Gs wait and a P is idle, for VAIN_NAPS looks that show nothing; then
 # half as often after each, down to NAP_MOST_NS. A new start after the next sample outside, or after the
-# next spawn that finds sysmon at rest, but not within FRESH_START_NS. With no P idle BUSY_NAP_NS, which
-# is what an M that the kernel has blocked is found by. (Go's 20 us are wrong here: a look costs up to
+# next spawn that finds sysmon at rest, but not within FRESH_START_NS. With no P idle BUSY_NAP_NS, up to four
+# times that while all compute (each look stops one of them), a quarter while one may stand in the kernel. (Go's 20 us are wrong here: a look costs up to
 # 20 us of CPU in a virtual machine; at a steady 50 us that is 17 % of a core.)
 
 cdef enum:
@@ -94,26 +94,30 @@ cdef void heat(int64_t now, bint queued, int seen) noexcept nogil:
     if sysmon.cold >= COLD_LOOKS and now >= gm_load_i64_relaxed(&sysmon.placed_until):
         gm_store_i64_relaxed(&sysmon.hot_until, 0)
     if now < gm_load_i64_relaxed(&sysmon.hot_until) and gm_load_u32_relaxed(&sched.nprocs) > 1:
-        gm_store_u32_relaxed(&sysmon.watch, WATCH_HOT)
+        watch_is(WATCH_HOT)
         if queued:
             gm_unblock_signals()
             wake_p()                            # may start a thread, which inherits the mask
             gm_block_signals()
-    elif gm_load_u32_relaxed(&sysmon.watch) != WATCH_NOT:
-        gm_store_u32_relaxed(&sysmon.watch, WATCH_PLACE if placing() else WATCH_ON)
+    else:
+        watch_is(WATCH_PLACE if placing() else WATCH_ON)
+
+
+cdef inline void watch_is(uint32_t how) noexcept nogil:
+    # While sysmon watches at all: that is for sysmon_wake to begin, and for it and shutdown to end.
+    cdef uint32_t was = gm_load_u32_relaxed(&sysmon.watch)
+    if was != WATCH_NOT and was != how:
+        gm_cas_u32_seqcst(&sysmon.watch, was, how)
 
 
 cdef void heat_up() noexcept nogil:
     # Code is spawned that is known to run outside.
-    cdef uint32_t was
     cdef int64_t now = gm_nanotime()
     gm_store_i64_relaxed(&sysmon.hot_until, now + HOT_NS)
     gm_store_i64_relaxed(&sysmon.placed_until, now + PLACED_HOT_NS)
     if sysmon_rests():
         sysmon_wake()
-    was = gm_load_u32_relaxed(&sysmon.watch)
-    if was != WATCH_NOT and was != WATCH_HOT:
-        gm_cas_u32_seqcst(&sysmon.watch, was, WATCH_HOT)
+    watch_is(WATCH_HOT)
 
 
 cdef int64_t next_nap(int64_t now, int seen) noexcept nogil:
