@@ -148,3 +148,10 @@ def test_fresh_goroutines_start_beside_a_thread_that_blocks(child):
     assert len(h.result(timeout=30)) == 100
     g.join(timeout=30)
     """).end(0)
+
+
+def test_a_builtin_function_is_known_by_its_name(child):
+    child(SETUP + """
+    gmpx.map(time.sleep, [0.002] * 100, limit=2)
+    assert any(one["name"] == "sleep" and one["placed"] for one in gmpx.stats()["outside"])
+    """).end(0)

@@ -70,6 +70,12 @@ TIME_LIMIT_S = max(100, ITEMS // 1000)
 BROKEN_ITEMS = 5000             # of which the sound harness makes a tenth of a second
 TSAN_EXIT = 66
 
+
+def unlocked(text):
+    """A text, and the same without its lock."""
+    return text, "".join(line for line in text.splitlines(True) if "gm_lock_" not in line)
+
+
 # name: (fragment, text, what stands in its place, drivers of which one must fail)
 BROKEN = {
     # V's scheduler: the head moves by a blind fetch-add, so that two takers get one G.
@@ -114,27 +120,31 @@ BROKEN = {
     # Q2: the global queue, or a spill, is taken from without the lock.
     "refill_unlocked": (
         "proc",
-        """    gm_lock_acquire(&sched.lock)
+        *unlocked(
+            """    gm_lock_acquire(&sched.lock)
     g = glob_runq_get(p, glob_share()) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)
-    gm_lock_release(&sched.lock)""",
-        "    g = glob_runq_get(p, glob_share()) if q == &sched.runq else batches_get(q, p, GM_RUNQ_HALF)",
+    gm_lock_release(&sched.lock)
+"""
+        ),
         ["machines:5"],
     ),
     # sysmon reads of a P what its M's coming writes.
     "sample_unlocked": (
         "watch",
-        """    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
+        *unlocked(
+            """    gm_lock_acquire(&sched.lock)                # no M gives up its P, and then its thread state
     for i in range(n):
         seen |= sample(allp[i], now)
-    gm_lock_release(&sched.lock)""",
-        """    for i in range(n):
-        seen |= sample(allp[i], now)""",
+    gm_lock_release(&sched.lock)
+"""
+        ),
         ["machines:5"],
     ),
     # BW1: an M's P is read while that changes.
     "blocks_unlocked": (
         "blockwatch",
-        """    gm_lock_acquire(&sched.lock)
+        *unlocked(
+            """    gm_lock_acquire(&sched.lock)
     if blockwatch.unsettled:
         blockwatch.round += 1                           # BW3
         blockwatch.unsettled = not settled
@@ -143,15 +153,8 @@ BROKEN = {
         on = blockwatch_m(m, now, settled, late, &asks) or on
         m = m.all_next
     gm_lock_release(&sched.lock)
-""",
-        """    if blockwatch.unsettled:
-        blockwatch.round += 1                           # BW3
-        blockwatch.unsettled = not settled
-    m = NULL if gm_load_u32_relaxed(&sched.frozen) else allm_first()        # BW4
-    while m != NULL:
-        on = blockwatch_m(m, now, settled, late, &asks) or on
-        m = m.all_next
-""",
+"""
+        ),
         ["machines:5"],
     ),
     # NP1: an event's waiters are taken without the lock.

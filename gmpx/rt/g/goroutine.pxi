@@ -246,7 +246,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     cdef PyObject* wg
     cdef PyObject* home = g.park.home if g.park != NULL else NULL
     if not GM_FREE_THREADED:
-        learn(m, g)
+        learn(m, g, True)
     if gm_unlikely(g.flags & GF_SYSTEM):
         main_returned(r)                    # of a child process: does not come back
     if gm_unlikely(r == NULL):

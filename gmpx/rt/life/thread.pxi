@@ -173,8 +173,8 @@ def gomaxprocs(n=None):
     variable GMPX_MAXPROCS.
 
     Under a GIL code that lets go of it (hashes, compression) spreads over the Ps by itself, from
-    tasks of some 20 us on; Python code gains nothing by them. n is not the size of a thread pool: more
-    Ps than CPUs only contend, and goroutines in calls that block their thread do not count, for
+    tasks of some 20 us on; Python code gains nothing by them. n is not the size of a thread pool: more Ps
+    than CPUs make nothing faster that computes, and goroutines in calls that block their thread do not count, for
     others take over what waits behind them. What parks needs no P. See the guide on threads.
 
     Args:

@@ -16,9 +16,12 @@
 # if placed, 1.97 if they are stolen in a hot time).
 #
 # Samples that find it inside count, too: turns without time outside. An estimate fades: sums are halved as
-# turns or goroutines pass a bound, and code that has been spawned
-# FORGET_SPAWNS times without being found outside is forgotten. Function objects that share a code object,
-# as the wrappers of one decorator do, share an entry.
+# turns or goroutines pass a bound, and code that has been spawned FORGET_SPAWNS times without being found
+# outside is forgotten. Function objects that share a code object, as the wrappers of one decorator do, share
+# an entry.
+#
+# Learning goes on where a G parks, with its park armed: nothing there may run Python code. So an entry is
+# put out by another only at the end of a G, for the code object that goes with it may have weak references.
 #
 # All of it is the GIL's. Free-threaded builds place nothing.
 
@@ -37,13 +40,21 @@ cdef gm_u32 codes_placed        # GIL / anyone, as a hint: entries that are; 0: 
 
 # ---- who takes what is placed: without the GIL --------------------------------------------
 
+cdef enum:
+    MAIN_COUNTS = 1 << 30       # started Gs that the main goroutine counts for
+
+
 cdef inline bint placing() noexcept nogil:
     return gm_load_u32_relaxed(&codes_placed) > 0
 
 
+cdef inline bint places_now() noexcept nogil:
+    return placing() and hot()
+
+
 cdef inline Py_ssize_t glob_share() noexcept nogil:
     # How many an M takes from the global queue at a time: 1, or 0 for its fair share.
-    return 1 if placing() and hot() else 0
+    return 1 if places_now() else 0
 
 
 cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
@@ -55,7 +66,7 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     cdef bint awake = False
     cdef gm_m* o = allm_first()
     other[0] = NULL
-    if mine == 0 or not placing() or not hot():
+    if mine == 0 or not places_now():
         return False
     while o != NULL:
         if o.kind == M_WORKER and gm_load_u32_relaxed(&o.hosts) < mine:
@@ -76,25 +87,24 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
 
 cdef inline bint leaves_placed(gm_m* m) noexcept nogil:
     # As hosts_many, in find_runnable. stop_m has the last word.
-    return placing() and hot() and gm_load_u32_relaxed(&m.hosts) > 0
+    return places_now() and gm_load_u32_relaxed(&m.hosts) > 0
 
 
 cdef inline bint hosts_many(gm_m* m, gm_worker* w) noexcept nogil:
     # m, which looks for a G, leaves placed ones to others if it can. w: as schedule's.
-    return placing() and hot() and (m.kind == M_MAIN or hosted(m, w) > 0)
+    return places_now() and hosted(m, w) > 0
 
 
-cdef inline Py_ssize_t hosted(gm_m* m, gm_worker* w) noexcept nogil:
-    # How many started Gs are bound to m.
-    return m.nworkers - m.nidle - (w != NULL)
+cdef inline uint32_t hosted(gm_m* m, gm_worker* w) noexcept nogil:
+    # How many started Gs are bound to m. The main goroutine, which coordinates, counts for many.
+    return <uint32_t>(m.nworkers - m.nidle - (w != NULL)) + (MAIN_COUNTS if m.kind == M_MAIN else 0)
 
 
 # ---- learning ------------------------------------------------------------------------------
 
 cdef struct gm_code:
     void* key                   # NULL: free
-    PyObject* held              # owned, or NULL: else another's could come to lie there
-    PyObject* name              # owned, or NULL: what it is called in stats()
+    PyObject* held              # owned: the code object that key is; NULL: key is a builtin's PyMethodDef
     double ns
     double ticks
     double run_ns
@@ -108,7 +118,7 @@ cdef gm_code[CODES] codes
 
 cdef extern from *:
     """
-    /* What tells functions apart; NULL for other callables. held: an object that keeps it alive, or NULL. */
+    /* What tells functions apart; NULL for other callables. held: it, if it is an object. */
     static void *gm_code_key(PyObject *f, PyObject **held) {
         *held = NULL;
         if (PyMethod_Check(f)) f = PyMethod_GET_FUNCTION(f);
@@ -124,13 +134,13 @@ cdef inline gm_code* code_slot(void* key) noexcept nogil:
     return &codes[((h >> 4) ^ (h >> 11)) % CODES]
 
 
-cdef inline void learn(gm_m* m, gm_g* g) noexcept:
+cdef inline void learn(gm_m* m, gm_g* g, bint ends) noexcept:
     # g, on m, ends or parks.
     if gm_unlikely(m.p != NULL and gm_load_u32_relaxed(&m.p.learns)):
-        learn_outside(m, g)
+        learn_outside(m, g, ends)
 
 
-cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
+cdef void learn_outside(gm_m* m, gm_g* g, bint ends) noexcept:
     cdef gm_p* p = m.p
     cdef uint64_t ns = gm_load_u64_relaxed(&p.outside_ns) - p.learnt_ns
     cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
@@ -157,13 +167,11 @@ cdef void learn_outside(gm_m* m, gm_g* g) noexcept:
         return
     e = code_slot(key)
     if e.key != key:
-        if ns == 0:
-            return
-        if e.key != NULL and now - e.last < YOUNG_NS:
+        if ns == 0 or (e.key != NULL and (not ends or now - e.last < YOUNG_NS)):
             return
         code_drop(e)
         xincref(held)
-        e.key, e.held, e.name = key, held, name_of(g.fn)
+        e.key, e.held = key, held
     e.ns += ns
     e.run_ns += ns
     e.ticks += ticks
@@ -203,11 +211,16 @@ cdef bint is_placed(PyObject* fn) noexcept:
 
 cdef void code_drop(gm_code* e) noexcept:
     cdef PyObject* held = e.held
-    cdef PyObject* name = e.name
     set_placed(e, False)
     memset(e, 0, sizeof(gm_code))
     xdecref(held)
-    xdecref(name)
+
+
+cdef object code_name(gm_code* e):
+    if e.held == NULL:
+        return (<PyMethodDef*>e.key).ml_name.decode()
+    code = <object>e.held
+    return getattr(code, "co_qualname", code.co_name)       # from 3.11 on
 
 
 cdef list codes_outside():
@@ -219,7 +232,7 @@ cdef list codes_outside():
         e = &codes[i]
         if e.key != NULL:
             found.append({
-                "name": <object>e.name if e.name != NULL else "?",
+                "name": code_name(e),
                 "seconds_a_turn": e.ns / max(e.ticks, 1.0) / 1e9,
                 "seconds_a_run": e.run_ns / max(e.runs, 1.0) / 1e9,
                 "placed": e.placed,

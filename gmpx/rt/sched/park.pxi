@@ -165,7 +165,7 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     cdef int r
     counters(m).parked += 1
     if not GM_FREE_THREADED:
-        learn(m, g)
+        learn(m, g, False)
     if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD and park_win(pk, armed_word(pk)):
         g.flags &= ~<uint32_t>GF_CANCEL                 # a cancel that came before this wait
         gm_store_u32_relaxed(&g.status, G_RUNNING)

@@ -208,7 +208,7 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     if gm_load_i64_relaxed(&sched.overflow) > 0:
         gm_lock_acquire(&sched.lock)
         # by turns; the tick is 61 times something here
-        if sched.runq.n > 0 and not (placing() and hot() and m.kind == M_MAIN) and (
+        if sched.runq.n > 0 and not (m.kind == M_MAIN and places_now()) and (
                 p.spill.n == 0 or gm_load_u64_relaxed(&p.sched_tick) & 1):
             g = glob_runq_get(p, 1)
         elif p.spill.n > 0:
@@ -265,7 +265,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
                 return g
             if net_awaited(m) and net_look(m) > 0:
                 continue
-        gm_store_u32_relaxed(&m.hosts, <uint32_t>min(hosted(m, w), 0xffff) + (0x10000 if m.kind == M_MAIN else 0))
+        gm_store_u32_relaxed(&m.hosts, hosted(m, w))
         gm_store_u32_relaxed(&m.seeks, 1)
         ts = PyEval_SaveThread()
         g = NULL

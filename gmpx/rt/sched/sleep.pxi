@@ -26,9 +26,10 @@
 #       heavy one and reads those. (rt/platform/barrier.h)
 #   W4  Fresh Gs on a P's own ring or spill. Free-threaded build: `go` wakes as Go does, and the last
 #       spinner rechecks all rings after it has given up nmspinning (stop_m). GIL build: its owner
-#       comes to them, or it stands and sysmon, which looks every LOOK_NS while `watch` is 1, has them
-#       stolen. A hot time only adds to that: a spinner that finds nothing owes nobody a look. `go` puts, passes the light barrier, reads watch; sysmon clears watch, passes the
-#       heavy one, and looks at all queues once more.
+#       comes to them, or it stands and sysmon, which looks every LOOK_NS while `watch` is set, has them
+#       stolen. A hot time only adds to that: a spinner that finds nothing owes nobody a look. `go` puts,
+#       passes the light barrier, reads watch; sysmon clears watch, passes the heavy one, and looks at all
+#       queues once more.
 #   W5  stop, nextp, a P for an M that waits for one: written before wake_m, read after m_sleep_begin
 #       or under sched.lock.
 #   W6  A signal for the main thread: see m_deep in rt/life/signals.pxi.

@@ -14,8 +14,8 @@
 #
 # W3 and W4 (rt/sched/sleep.pxi) say why nobody waits for it in vain. Its side of both: note_clear,
 # stores watch and until, heavy barrier, looks at everything once more, sleeps. (No barrier before a nap
-# of NAP_MOST_NS or less, for which watch stays set: a timer that it misses is seen by the next look.) The others' side:
-# they publish, pass the light barrier, read watch or until, and wake it if need be; who sees watch 0
+# of NAP_MOST_NS or less, for which watch stays set: a timer that it misses is seen by the next look.) The
+# others' side: they publish, pass the light barrier, read watch or until, and wake it if need be; who sees watch 0
 # sets it, so one of many wakes it.
 
 cdef enum:

@@ -95,7 +95,7 @@ cdef void heat(int64_t now, bint queued, int seen) noexcept nogil:
         gm_store_i64_relaxed(&sysmon.hot_until, 0)
     if now < gm_load_i64_relaxed(&sysmon.hot_until) and gm_load_u32_relaxed(&sched.nprocs) > 1:
         watch_is(WATCH_HOT)
-        if queued:
+        if queued and gm_load_u32_relaxed(&sched.npidle) > 0:
             gm_unblock_signals()
             wake_p()                            # may start a thread, which inherits the mask
             gm_block_signals()
