@@ -17,6 +17,7 @@ from gmpx._core import (
     DeadlockError,
     Event,
     Goroutine,
+    Limiter,
     Machine,
     Mutex,
     Once,
@@ -46,15 +47,20 @@ from gmpx._core import (
     sleep,
     spawn,
     stats,
+    thread_locals,
     timeout,
 )
 from gmpx import context
 from gmpx.barrier import Barrier
 from gmpx.blocks import BlockReport, default_block_hook as block_hook
 from gmpx.dump import dump
+from gmpx.executor import Executor, Future
 from gmpx.fanout import imap, map
+from gmpx.fanout_call import Failure
 from gmpx.group import Group
 from gmpx.local import Local
+from gmpx.progress import Progress
+from gmpx.retry import Retry
 from gmpx.waiting import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -69,7 +75,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     # Modules that most programs do without are imported when they are asked for.
-    if name in ("io", "patch", "testing"):
+    if name in ("aio", "cluster", "io", "patch", "testing"):
         from importlib import import_module
 
         return import_module(f"gmpx.{name}")
@@ -86,16 +92,22 @@ __all__ = [
     "Cond",
     "DeadlockError",
     "Event",
+    "Executor",
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
+    "Failure",
+    "Future",
     "Goroutine",
     "Group",
+    "Limiter",
     "Local",
     "Machine",
     "Mutex",
     "Once",
     "Processor",
+    "Progress",
     "RWMutex",
+    "Retry",
     "Semaphore",
     "Ticker",
     "Timer",
@@ -127,6 +139,7 @@ __all__ = [
     "sleep",
     "spawn",
     "stats",
+    "thread_locals",
     "timeout",
     "wait",
 ]

@@ -32,6 +32,11 @@ cdef extern from "rt/io/poller.h" nogil:
     ctypedef struct gm_poller:
         pass
 
+cdef extern from "rt/platform/threadstate.h":
+    ctypedef struct gm_locals:
+        PyObject* token
+        PyObject* sentinel
+
 cdef extern from "pythread.h" nogil:
     ctypedef void* PyThread_type_lock
 
@@ -68,6 +73,8 @@ cdef enum:                      # gm_g.flags, written by the owner only
     GF_WAS_CANCELLED = 1024     # one has been raised in it
     GF_GROUP = 4096             # constant: its WaitGroup is a GroupCore
     GF_OVER = 2048              # main, whose program has ended: not to be cancelled any more
+    GF_LOCALS = 8192            # it has thread locals of its own: see rt/g/threadlocal.pxi
+    GF_LOOP = 16384             # asyncio runs a loop in it
 
 cdef enum:                      # what a park ends with; written by the winner of the park word
     WAKE_READY = 0              # what was waited for has happened
@@ -77,6 +84,7 @@ cdef enum:                      # what a park ends with; written by the winner o
     WAKE_NOMEM = 4              # the owner itself: no memory for the deadline's timer
     WAKE_YIELD = 5              # the main goroutine in gosched: not woken by anyone yet
     WAKE_SCOPE = 6              # one of its scopes has fired: Interrupted is to be raised
+    WAKE_LOOP = 7               # the owner itself: the wait would stop the asyncio loop that runs in it
 
 cdef enum:                      # gm_p.status, under sched.lock
     P_IDLE = 0                  # on sched.pidle, no M
@@ -108,6 +116,9 @@ cdef enum:                      # gm_park.why; the words are in rt/g/handle.pxi
     WHY_BLOCKING = 15
     WHY_BUBBLE = 16
     WHY_IO = 17
+    WHY_THREAD_LOCK = 18
+    WHY_THREAD_QUEUE = 19
+    WHY_LIMITER = 20
 
 cdef enum:
     SINCE_SHIFT = 20            # about a millisecond; the count wraps after 52 days
@@ -209,6 +220,12 @@ cdef struct gm_park:
     gm_sudog sudog
     gm_timer timer
 
+cdef struct gm_loop:            # see rt/io/asyncio.pxi
+    gm_ptr inbox                # gm_g* stack: pushed by anyone, taken whole by the loop's thread
+    gm_u32 rung                 # anyone / the loop's thread: it is to look there
+    int fd                      # constant until it is closed: what wakes the loop, -1: its goroutine parks
+    gm_waitq sleeper            # GIL: the goroutine that runs the loop, while it waits for events
+
 cdef struct gm_pd:              # what is known of a descriptor: see rt/io/netpoll.pxi
     gm_u32 lock                 # guards the rest
     gm_u32 flags                # PD_*: set under the lock; a reader of its socket clears and sets PD_READ
@@ -238,6 +255,11 @@ cdef struct gm_gext:            # GIL
     PyObject* name              # str or NULL
     PyObject* cancel_message    # what Cancelled is to say, or NULL
     PyObject* locals            # owned until goexit0: {Local: dict}, or NULL
+    gm_locals thread_locals     # GF_LOCALS: its own while it does not run, empty while it does
+    PyObject* loop              # GF_LOOP, owned: asyncio's
+    PyObject* asyncgen_firstiter    # owned: its hooks while it does not run, the others' while it does
+    PyObject* asyncgen_finalizer
+    PyObject* task              # owned: the loop's current task while the goroutine does not run, or NULL
 
 # A worker greenlet: runs one fresh G after another inline. Owned by its M.
 cdef struct gm_worker:
@@ -417,6 +439,7 @@ cdef struct gm_m:
     bint turn_fresh
     int64_t turn_start
     int next_streak             # owner: readynext picks in a row
+    gm_locals base_locals       # GIL: TL2 in rt/g/threadlocal.pxi
     bint keeps_off              # owner: parks without running others: foreign, or locked to one G
     Py_ssize_t lock_depth       # owner: lock_os_thread blocks that are open
     gm_g* locked_g              # owner: who opened them
@@ -460,6 +483,7 @@ cdef struct gm_sched:
     gm_m* mfree                 # lock: dead Ms
     gm_u32 nm                   # worker threads that live
     gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
+    gm_u32 ncpu                 # constant from the first contact on: the CPUs that the process may use
     gm_u32 nblocked             # sysmon / anyone: workers that it has found in a system call
     gm_u32 undelivered          # anyone: Ms' `fired` lists may hold something
     gm_u32 look_asked           # M0 is to look for a deadlock once more
@@ -485,6 +509,7 @@ cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     int cold                    # the same, in a hot time
     int steady                  # that found all Ps busy and some outside, none in the kernel; 2 at most
     int64_t fresh_start         # when vain was last 0
+    gm_u32 lone                 # tests: an M that computes has none of its fresh Gs stolen
 
 
 cdef class Goroutine:
@@ -503,148 +528,4 @@ cdef class Processor:
     cdef bint owned
 
 
-cdef class WaitGroup:
-    cdef gm_mu mu
-    cdef Py_ssize_t n
-    cdef gm_waitq waiters
-    cdef bint fail_fast         # constant: a goroutine's failure ends the wait
-    cdef bint is_group          # constant: this is a GroupCore
-    cdef bint is_feed           # constant: this is a Feed
-    cdef object first_failed    # GIL: handle of the first that failed, if fail_fast
-    cdef object __weakref__
-
-
-cdef class FailFast(WaitGroup):
-    pass
-
-
-cdef class Feed(FailFast):
-    cdef object fn              # constant
-    cdef tuple sequences        # constant
-    cdef Py_ssize_t next_index  # GIL
-    cdef list found             # GIL: handles, in the order of the items; None: not yet
-    cdef PyObject* ctx          # owned, constant: the snapshot that each goroutine gets a copy of
-    cdef uint64_t parent        # constant
-    cdef bint stopped           # GIL
-    cdef object failure         # GIL: why no more could be started, or None
-
-
-cdef class Mutex:
-    cdef gm_mu mu
-    cdef bint held
-    cdef gm_waitq waiters
-    cdef object __weakref__
-
-
-cdef class RWMutex:
-    cdef gm_mu mu
-    cdef Py_ssize_t readers     # how many hold it for reading
-    cdef bint writing
-    cdef gm_waitq rq            # waiting readers
-    cdef gm_waitq wq            # waiting writers
-    cdef object __weakref__
-
-
-cdef class RWReader:
-    cdef RWMutex rw
-
-
-cdef class Semaphore:
-    cdef gm_mu mu
-    cdef Py_ssize_t value
-    cdef gm_waitq waiters
-    cdef object __weakref__
-
-
-cdef class Cond:
-    cdef gm_mu mu
-    cdef object lock            # Mutex or RWMutex
-    cdef gm_waitq waiters
-    cdef object __weakref__
-
-
-cdef class Event:
-    cdef gm_mu mu
-    cdef bint on
-    cdef gm_waitq waiters
-    cdef object __weakref__
-
-
-cdef class Once:
-    cdef gm_mu mu
-    cdef int state
-    cdef uint64_t goid          # who runs the function
-    cdef gm_waitq waiters
-    cdef object __weakref__
-
-
-cdef class Chan
-
-
-cdef class Scope:
-    cdef gm_scope s
-    cdef int open(self, int64_t deadline) except -1
-    cdef int arm(self, gm_m* m, int64_t deadline) except -1
-    cdef int fire(self) except -1
-    cdef bint close(self, object exc) except -1
-
-
-cdef class GroupCore(WaitGroup):
-    cdef Scope scope            # the body's; None outside of the block
-    cdef list failed            # GIL: handles, in the order of their ends
-    cdef bint cancelled
-    cdef bint entered
-    cdef gm_g* first            # GIL: the living children stand together in the list of all (O3)
-    cdef gm_g* last
-
-
-cdef class TimerNode:
-    cdef gm_tnode node
-    cdef PyObject* chan         # borrowed: the channel that keeps this, or NULL
-    cdef tuple call             # (function, arguments, context), or None
-    cdef bint held              # the runtime has a reference
-    cdef bint pending(self) noexcept
-    cdef bint cancel(self) noexcept
-    cdef int start(self, int64_t delay) except -1
-    cdef bint stop(self) except -1
-    cdef void hold(self) noexcept
-    cdef void let_go(self) noexcept
-    cdef int deliver(self, gm_m* m, int64_t fired_at) except -1
-
-
-cdef class Readiness:
-    cdef gm_pd* pd              # constant
-    cdef object file            # constant: what was given as the descriptor
-    cdef uint32_t mode          # constant: PD_READ or PD_WRITE
-    cdef int looks(self) noexcept
-    cdef bint look(self) except -1
-    cdef int prepare(self, gm_m* m) except -1
-    cdef gm_m* arm(self, gm_m* m, gm_sudog* s) noexcept nogil
-    cdef void disarm(self, gm_m* owner, gm_sudog* s) noexcept nogil
-
-
-cdef class Timer:
-    cdef TimerNode node
-    cdef Chan chan
-    cdef object __weakref__
-
-
-cdef class Ticker:
-    cdef TimerNode node
-    cdef Chan chan
-    cdef object __weakref__
-
-
-cdef class Chan:
-    cdef gm_mu mu
-    cdef bint is_closed
-    cdef Py_ssize_t room        # the capacity
-    cdef Py_ssize_t n           # items buffered
-    cdef Py_ssize_t head        # index of the oldest
-    cdef Py_ssize_t size        # slots of buf now; grows up to room
-    cdef list buf
-    cdef object keeps           # a timer's node, or None
-    cdef gm_waitq recvq
-    cdef gm_waitq sendq
-    cdef uint64_t id
-    cdef object __weakref__
+include "rt/sync/classes.pxi"

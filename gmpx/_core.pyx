@@ -17,6 +17,10 @@ cdef enum:
     MOST_PS = 1024 + 10008          # gomaxprocs, and a spare for each M that may stand
 cdef gm_p* allp[MOST_PS]            # Ps, never freed; [0, sched.nallp)
 cdef gm_ptr allm                    # gm_m*: every M, dead ones too; grows under sched.lock
+cdef gm_m loop_m                    # owner of the parks of asyncio's waiters: rt/io/asyncio.pxi
+cdef Py_ssize_t modules_none = 0
+cdef Py_ssize_t modules_seen = -1   # GIL: how many modules there were when main last looked for _asyncio ...
+cdef Py_ssize_t* modules_used = &modules_none   # ... and how many there are; once it is there, modules_seen itself
 cdef gm_u64 next_mid                # next M's id
 cdef gm_mu all_mu                   # guards all_gs (GIL build: the GIL)
 cdef gm_gq all_gs                   # live Gs through all_next; n counts them
@@ -40,6 +44,7 @@ include "rt/sched/runq.pxi"           # a P's ring
 include "rt/sched/gqueue.pxi"         # global queue, inbox
 include "rt/g/gfree.pxi"              # dead Gs for reuse
 include "rt/sched/timers.pxi"         # deadlines
+include "rt/g/threadlocal.pxi"        # what a goroutine has of its thread for itself
 include "rt/sched/park.pxi"           # gopark, goready, wait queues
 include "rt/io/netpoll.pxi"           # waiting for descriptors
 include "rt/sched/policy.pxi"          # whom to wake, what to steal
@@ -62,10 +67,13 @@ include "rt/sync/chan.pxi"            # channels
 include "rt/sync/select.pxi"          # select
 include "rt/sync/rwmutex.pxi"         # RWMutex
 include "rt/sync/semaphore.pxi"       # Semaphore
+include "rt/sync/limiter.pxi"         # Limiter
 include "rt/sync/cond.pxi"            # Cond, Event, Once
 include "rt/sync/scope.pxi"           # timeout, shield
 include "rt/sync/feed.pxi"            # under map with a limit
 include "rt/sync/group.pxi"           # under Group
+include "rt/sync/executor.pxi"        # under Executor
+include "rt/sync/future.pxi"
 include "rt/sync/timer.pxi"           # Timer, Ticker, after, after_func
 include "rt/io/wait.pxi"              # wait_readable, wait_writable, notify_closing
 include "rt/io/socket.pxi"            # recv, send
@@ -73,7 +81,11 @@ include "rt/io/connect.pxi"           # accept, connect
 include "rt/io/twin.pxi"              # the other methods of sockets
 include "rt/io/socket_table.pxi"      # birth and end; the table of methods
 include "rt/io/standin.pxi"           # ours behind a built-in function
+include "rt/sync/threadlock.pxi"      # CPython's locks
+include "rt/sync/threadqueue.pxi"     # its SimpleQueue
+include "rt/sync/threadswap.pxi"      # how ours come behind their methods, and go
 include "rt/io/polling.pxi"           # time.sleep, select
+include "rt/io/asyncio.pxi"           # loops that park, coroutines that wait for goroutines
 include "rt/io/ssl.pxi"               # TLS
 include "rt/io/streams.pxi"           # os.read, os.write
 include "rt/io/fileio.pxi"            # FileIO
@@ -87,5 +99,6 @@ include "rt/life/blocking.pxi"        # calls on spare threads
 include "rt/sched/bubble.pxi"         # virtual time, seeded order: for tests of users
 include "rt/observe/dump.pxi"         # snapshots, SIGQUIT, deadlock
 include "rt/observe/blocks.pxi"       # tells of that
+include "rt/observe/lockwatch.pxi"     # a thread that waits for itself
 include "rt/observe/export_test.pxi"  # single operations, for tests
 include "rt/life/start.pxi"           # what import does

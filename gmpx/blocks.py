@@ -17,6 +17,7 @@ LONG_GIL_WAIT_S = 0.05
 ADVICE = {
     "blocked": "A call that waits goes to another thread by gmpx.blocking(fn, ...); gmpx.sleep, gmpx.io and "
     "gmpx.patch park the goroutine alone.",
+    "deadlocked": "gmpx.patch.threading() makes such locks park the goroutine alone; in code of your own gmpx.Mutex does.",
     "computing": "gmpx.gosched() in a long computation lets the others run; gmpx.blocking(fn, ...) runs it on "
     "another thread.",
 }
@@ -34,7 +35,10 @@ class BlockReport(NamedTuple):
     thread: int
     """The id of its M; 0 is the main thread."""
     state: str
-    """``"blocked"``: it has hardly run, so it waits in the kernel. ``"computing"``: it has."""
+    """``"blocked"``: it has hardly run, and waits in the kernel (for the GIL, perhaps). ``"computing"``: it runs, or
+    would if the machine let it; outside of Linux, where the kernel is not asked, what has hardly run is ``"blocked"``.
+    ``"deadlocked"``: it is about to wait for a lock of ``threading`` that ``holder`` has, a goroutine of the
+    same thread, for ever."""
     seconds: float
     """For how long, at least: the first look that saw it is up to 50 ms late."""
     waiting: int
@@ -49,8 +53,16 @@ class BlockReport(NamedTuple):
     before or after that, and ``stack`` is of after that."""
     stack: list[tuple[CodeType, int]]
     """Code and line number of each frame, the innermost last."""
+    holder: Goroutine[Any] | None = None
+    """``"deadlocked"``: who has the lock."""
+    holder_stack: list[tuple[CodeType, int]] = []
+    """``"deadlocked"``: its frames, as ``stack``."""
+    lock: str = ""
+    """``"deadlocked"``: the lock, and the file and line that made it, if that is known."""
 
     def __str__(self) -> str:
+        if self.holder is not None:
+            return self._deadlock(self.holder)
         g, n = self.goroutine, self.waiting
         doing = "computing" if self.state == "computing" else "in a call that waits"
         if n == 1:
@@ -69,6 +81,37 @@ class BlockReport(NamedTuple):
         lines.append(f"  {ADVICE[self.state]} (GMPX_BLOCK_WARN_MS=0: no such reports)\n")
         return "".join(lines)
 
+    def _deadlock(self, holder: Goroutine[Any]) -> str:
+        g = self.goroutine
+        return "".join([
+            f"gmpx: deadlock: goroutine {g.id} [{g.name}] waits on thread M{self.thread} for {self.lock}, "
+            f"which goroutine {holder.id} [{holder.name}] of the same thread holds:\n",
+            *_frames(self.stack),
+            f"  goroutine {holder.id}, which cannot go on before that one does:\n",
+            *_frames(self.holder_stack),
+            f"  {ADVICE[self.state]} (GMPX_LOCK_DEADLOCK=raise: an error in the one that waits)\n",
+        ])
+
+
+def lock_deadlock(report: BlockReport, lock: object, made: tuple[str, int] | None, shown: bool) -> str:
+    """Tells block_hook of a goroutine that is about to stop its thread for good; returns the text."""
+    where = "made before gmpx was imported" if made is None else f"made in {made[0]}, line {made[1]}"
+    report = report._replace(lock=f"{lock!r} ({where})")
+    if shown:
+        tell(report)
+    return str(report)
+
+
+def tell(report: BlockReport) -> None:
+    """Calls gmpx.block_hook; what it is set to may be no function: the report is printed then, and that said."""
+    import gmpx
+
+    hook = getattr(gmpx, "block_hook", default_block_hook)
+    if not callable(hook):
+        default_block_hook(report)
+        raise TypeError(f"gmpx.block_hook must be callable, not {type(hook).__name__}")
+    hook(report)
+
 
 def default_block_hook(report: BlockReport, /) -> None:
     """Prints which goroutine keeps its thread from others: gmpx.block_hook's first value.
@@ -76,8 +119,11 @@ def default_block_hook(report: BlockReport, /) -> None:
     Called as ``block_hook(report)``, with a ``BlockReport``, when a goroutine, the main one included, has
     kept a thread for over 100 ms from others that are ready there: it computes, or waits in a call
     that gmpx does not know. Once a second at most; of the same goroutine again when it has lasted
-    twice as long. Assign to ``gmpx.block_hook`` to replace it. Runs on a thread of its own; what
-    it raises goes to ``sys.unraisablehook``.
+    twice as long. Without the patch also, at once, when one is about to wait for a lock of ``threading`` that
+    a goroutine of the same thread holds, for neither would ever go on; GMPX_LOCK_DEADLOCK=raise raises
+    ``DeadlockError`` there instead, ``off`` does nothing. Assign to ``gmpx.block_hook`` to replace it. Runs on a thread
+    of its own, and what it raises goes to ``sys.unraisablehook``; told of a deadlock it runs in that goroutine, and
+    what it raises is raised there.
 
     The environment variable GMPX_BLOCK_WARN_MS sets the milliseconds, read at import; 0 turns it off,
     which a debugger's prompt may want. A goroutine that keeps the GIL in one call of C is reported

@@ -29,8 +29,13 @@ def dump(file: TextIO | None = None) -> None:
     Args:
         file: a text file; None for ``sys.stderr``.
 
+    Raises:
+        TypeError: file has no ``write``.
+
     Never blocks on goroutines. Go: the traces that SIGQUIT prints.
     """
+    if file is not None and not hasattr(file, "write"):
+        raise TypeError(f"dump() needs a text file, not {type(file).__name__}")
     text = format_dump()
     file = sys.stderr if file is None else file
     if file is not None:
@@ -61,16 +66,17 @@ def _describe(
         int,
         list[tuple[CodeType, int]],
         tuple[int, str] | None,
+        str,
     ],
     cache: dict[tuple[CodeType, int], str],
     lines: list[str],
 ) -> None:
-    g, status, reason, waited, mid, locked, stack, awaited = entry
+    g, status, reason, waited, mid, locked, stack, awaited, lock = entry
     state = status
     if awaited is not None:
         state = f"{reason}, {_duration(waited)}, {awaited[1]} of {_descriptor(awaited[0])}"
     elif reason:
-        state = f"{reason}, {_duration(waited)}"
+        state = f"{reason}, {_duration(waited)}" + (f", {lock}" if lock else "")
     if locked == g.id:
         state += ", locked to thread"
     elif locked:

@@ -13,6 +13,7 @@ from gmpx._core import (
     Goroutine,
     GroupCore,
     Interrupted,
+    Limiter,
     Semaphore,
     stronger,
 )
@@ -43,9 +44,10 @@ class Group:
 
     Args:
         limit: how many goroutines may run at once, >= 1; None for no bound.
+        rate: a Limiter, of which each goroutine takes a token before it starts; None for none.
 
     Raises:
-        ValueError, TypeError: a bad limit.
+        ValueError, TypeError: a bad limit or rate.
 
     Go: golang.org/x/sync/errgroup. asyncio: TaskGroup. trio: a nursery.
 
@@ -55,12 +57,15 @@ class Group:
     [0, 1, 4, 9]
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, *, rate: Limiter | None = None) -> None:
         limit = limit_of(limit)
+        if rate is not None and not isinstance(rate, Limiter):
+            raise TypeError(f"rate must be a Limiter, not {type(rate).__name__}")
         self._core = GroupCore()
         self._slots: Semaphore | None = None
+        self._rate = rate
         if limit is None:
-            if type(self).go is Group.go:
+            if rate is None and type(self).go is Group.go:
                 vars(self)["go"] = self._core.go  # without the method below in between
         else:
             self._slots = Semaphore(limit)
@@ -78,14 +83,18 @@ class Group:
             TypeError: fn is not callable.
             RuntimeError: not inside the block.
 
-        Never blocks without a limit; with one, parks until there is room.
+        Never blocks without a limit and a rate; with them, parks until there is room and a token.
         """
-        if self._slots is None:
-            return self._core.go(fn, *args, **kwargs)
         if not callable(fn):
             raise TypeError(f"go() needs a callable, not {type(fn).__name__}")
+        if self._slots is None:
+            if self._rate is not None:
+                self._rate.acquire()
+            return self._core.go(fn, *args, **kwargs)
         self._slots.acquire()
         try:
+            if self._rate is not None:
+                self._rate.acquire()
             handle = self._core.go(fn, *args, **kwargs)
         except BaseException:
             self._slots.release()

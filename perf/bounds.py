@@ -89,6 +89,16 @@ def all_bounds():
     yield Bound(f"{SPAWN} 1,000 to 1,000,000: dearest/cheapest", growth, 1.3, by_round=False)
     for n in (100_000, million):
         yield Bound(f"spawn-handles less {SPAWN} {n:,}", handle_cost(n), 50, "ns")
+    for way in ("submit", "map"):
+        of = ratio(f"executor-{way}", 100_000, "threads", "gmpx")
+        yield Bound(f"executor-{way} 100,000: threads/gmpx", of, 20, least=True)
+    for way in ("fan-all", "fan-lazy-all"):
+        yield Bound(f"{way} 100,000 (quiet machine)", figure(way, 100_000), 3_000, "ns")
+    yield Bound(
+        "cluster-calls 1,000,000: dask/gmpx", ratio("cluster-calls", million, "dask", "gmpx"), 20, least=True
+    )
+    for way in ("waits", "sleeps"):  # 1.5 times what 1,000 at once take for 10 ms each
+        yield Bound(f"cluster-{way} 10,000", figure(f"cluster-{way}", 10_000), 15_000, "ns")
     for case in ("fanout-buffered", "fanout-unbuffered"):
         for n in (10_000, 100_000):
             yield Bound(f"{case} {n:,}: gmpx/Go", ratio(case, n, "gmpx", "Go"), 1.0)
@@ -141,6 +151,20 @@ def network_bounds():
         ("secure-bulk", 1_000_000_000, "threads", 1 / 0.95),
     ):
         yield Bound(f"{case} {n:,}: gmpx/{rival}", ratio(case, n, "gmpx", rival), most)
+    of = ratio("web-hello", 64, "gevent", "gmpx")
+    yield Bound("web-hello 64: gevent/gmpx", of, 1.3, least=True)
+    of = ratio("web-hello-p99", 64, "gmpx", "gevent")
+    yield Bound("web-hello-p99 64: gmpx/gevent", of, 1.0)
+    for rival in ("gevent", "asyncio"):
+        of = ratio("database-queries", 500, "gmpx", rival)
+        yield Bound(f"database-queries 500: gmpx/{rival}", of, 1.1)
+    for name, n in (("call", 2_000), ("calls", 10_000), ("back", 2_000)):
+        for rival in ("gmpx", "gmpx-asyncio"):
+            yield Bound(
+                f"bridge-{name} {n:,}: {rival}/asyncio", ratio(f"bridge-{name}", n, rival, "asyncio"), 1.0
+            )
+    yield Bound("locks-alone: gmpx/threads", ratio("locks-alone", 100_000, "gmpx", "threads"), 1.5)
+    yield Bound("locks-local: gmpx/threads", ratio("locks-local", 100_000, "gmpx", "threads"), 1.05)
     yield Bound("waits-second 2,000, all of them", all_waits, 2.5, "s")
     yield Bound("waits-threads 2,000", figure("waits-threads", 2_000), HANDFUL)
     yield Bound("burner-message 64", figure("burner-message", 64), 10_000, "ns")

@@ -3,6 +3,7 @@
 cases.py and net_cases.py have the cases.
 """
 
+import shutil
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -57,6 +58,7 @@ class Case:
         repeat: whether a turn may consist of several runs in one process.
         needs: a name of gmpx, or a module of it ("gmpx.patch"), without which there is no such
             case; "" for none.
+        tool: a program without which there is no such case; "" for none.
         net: whether a turn is one of net/sample.py's instead of a worker's.
         fan: whether its rivals take turns by fan/turns.py.
         on_request: whether a run leaves it out unless asked for more (--full).
@@ -77,6 +79,7 @@ class Case:
     repeat: bool = True
     absent: dict = field(default_factory=dict)
     needs: str = ""
+    tool: str = ""
     net: bool = False
     fan: bool = False
     on_request: bool = False
@@ -125,7 +128,9 @@ def since_3_11(*names):
 
 
 def there(case):
-    """Tells whether gmpx has what the case needs."""
+    """Tells whether there is what the case needs."""
+    if case.tool and shutil.which(case.tool) is None:
+        return False
     if not case.needs:
         return True
     try:

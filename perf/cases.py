@@ -1,6 +1,7 @@
 """The cases: what is measured, at which sizes, and against whom.
 
-case.py says what a case is, net_cases.py has those of the network, cores_cases.py those of several Ps.
+case.py says what a case is, net_cases.py has those of the network, cores_cases.py those of several Ps, bridge_cases.py
+those of asyncio beside goroutines, cluster_cases.py those of gmpx.cluster.
 README.md defines each case in words; the programs are in workers/ and go/ under the same names.
 A new case is an entry here, a program in each worker that takes part, and a line there.
 """
@@ -9,6 +10,8 @@ from case import (
     AS_ASYNCIO, EVERYONE, NO_FLOOR, NO_HANDLES, NO_HEAP, NO_PARKED_THREADS, NO_TURNS, ONLY_GMPX,
     UNSHARED, Case, largest, only, since_3_11, there,
 )
+from bridge_cases import BRIDGE_CASES
+from cluster_cases import CLUSTER_CASES
 from cores_cases import CORES_CASES
 from net_cases import NET_CASES
 
@@ -65,6 +68,23 @@ ALL_CASES = [
         warmups=1,
         largest=TEN_THOUSAND | {"threads": 1_000},
         absent=NO_FLOOR,
+    ),
+    *(
+        Case(
+            f"executor-{way}",
+            figure,
+            sizes=(100_000,),
+            quick=(1_000,),
+            rivals=("gmpx", "threads"),
+            warmups=1,
+            absent={name: "has no executor of its own" for name in EVERYONE if name not in ("gmpx", "threads")},
+            needs="Executor",
+        )
+        for way, figure in (
+            ("submit", "one no-op submitted, and its future's result"),
+            ("limited", "the same with 8 at once"),
+            ("map", "one call of an executor's map"),
+        )
     ),
     Case(
         "yield",
@@ -497,5 +517,24 @@ ALL_CASES = [
     ),
 ]
 
-ALL_CASES += NET_CASES + CORES_CASES
+FAN_CASES = [
+    Case(
+        f"fan-{way}{option}",
+        f"one no-op of {'an imap' if way else 'a map'} with a limit and {what}",
+        sizes=(100_000,),
+        quick=(10_000,),
+        warmups=1,
+        absent=ONLY_GMPX,
+        needs="Limiter",
+        turns=3,
+    )
+    for option, what in {
+        "bare": "no other option", "rate": "a rate", "retry": "a Retry", "timeout": "an item_timeout",
+        "failures": 'on_error="return"', "budget": "a budget", "progress": "a progress",
+        "inputs": "with_input", "all": "all of these",
+    }.items()
+    for way in ("", "lazy-")
+]  # fmt: skip
+
+ALL_CASES += FAN_CASES + BRIDGE_CASES + CLUSTER_CASES + NET_CASES + CORES_CASES
 CASES = [case for case in ALL_CASES if there(case)]

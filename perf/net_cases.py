@@ -19,6 +19,12 @@ QUICK_ECHOES = tuple(
 )
 AT_ONCE = ("gmpx", "gevent", "threads")
 WAITERS = ("gmpx", "Go", "asyncio", "uvloop", "trio", "gevent", "threads")
+DATABASES = ("gmpx", "asyncio", "gevent", "threads")
+NO_DATABASE = NO_FLOOR | {"Go": "the libraries are Python's", "uvloop": "as asyncio", "trio": "the libraries have none for it"}
+NO_LOCKS = NO_FLOOR | {name: "has no such locks" for name in ("Go", "asyncio", "uvloop", "trio")}
+WEB = ("gmpx", "uvloop", "gevent", "threads")
+NO_WEB = NO_FLOOR | {"Go": "they are servers of Python's"}
+NO_WEB |= {name: "uvicorn is faster on uvloop" for name in ("asyncio", "trio")}
 NO_BLOCKING = {name: "requests and urllib3 block" for name in ("asyncio", "uvloop", "trio")}
 NO_BLOCKING |= {"Go": "requests and urllib3 are Python's", **NO_FLOOR}
 
@@ -121,6 +127,36 @@ NET_CASES = [
         )
         for name, figure in (
             (program, figure), (f"{program}-cpu", "the client's CPU time for it"),
+        )
+    ),
+    *(
+        net_case(
+            name, f"{figure} on one of N connections, by gunicorn", (64,), (64,), WEB, absent=NO_WEB,
+            needs="gmpx.gunicorn", tool="wrk", program=program, quick_rivals=("gmpx", "gevent"),
+        )
+        for program, words in (
+            ("web-hello", "one request of 13 bytes"),
+            ("web-upstream", "one request that asks another server for 10 ms"),
+            ("web-json", "one request of 20 KB of JSON"),
+        )
+        for name, figure in ((program, words), (f"{program}-p99", f"how long 99 of 100 take at most: {words}"))
+    ),
+    *(
+        net_case(name, figure, (n,), (n,), DATABASES, absent=NO_DATABASE, program=program, quick_rivals=("gmpx", "gevent"))
+        for program, n, words in (
+            ("database-queries", 500, "one of N queries of 20 ms in PostgreSQL, over 64 connections"),
+            ("database-incrs", 5_000, "one of N INCRs in Redis, over a pool of 64 connections"),
+        )
+        for name, figure in ((program, words), (f"{program}-cpu", "the client's CPU time for it"))
+    ),
+    *(
+        net_case(name, figure, (100_000,), (20_000,), AT_ONCE, absent=NO_LOCKS, program="locks-alone")
+        for name, figure in (
+            ("locks-alone", "one `with` of a threading.Lock that nobody else wants"),
+            ("locks-rlock", "one `with` of a threading.RLock"),
+            ("locks-simplequeue", "one put and one get of a queue.SimpleQueue"),
+            ("locks-queue", "one put and one get of a queue.Queue"),
+            ("locks-local", "one read of a threading.local"),
         )
     ),
     *(

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import bounds
+import bridge_cases
+import cluster_cases
 import compare
 import cores_cases
 import growth
@@ -337,7 +339,8 @@ def choose(parser, options):
     if unknown:
         parser.error(f"no rival is named {' or '.join(sorted(unknown))}; see --list")
     # Variants of a rival are of no interest to a run without their cases.
-    idle = {*net_cases.VARIANTS, *cores_cases.VARIANTS}.difference(*(case.rivals for case in cases))
+    variants = {*net_cases.VARIANTS, *cores_cases.VARIANTS, *bridge_cases.VARIANTS, *cluster_cases.VARIANTS}
+    idle = variants.difference(*(case.rivals for case in cases))
     return cases, {
         name: rival for name, rival in known.items() if name.lower() in wanted and name not in idle
     }
@@ -415,6 +418,10 @@ def as_content(options, facts, results, rows, verdicts):
         "failures": [
             {"case": case, "n": n, "rival": rival, "reason": reason}
             for (case, n, rival), reason in results.failures.items()
+        ],
+        "missing": [
+            {"case": case, "n": n, "rival": rival, "reason": reason}
+            for (case, n, rival), reason in results.not_there.items()
         ],
         "targets": [
             {

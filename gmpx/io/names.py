@@ -146,7 +146,7 @@ class Pool:
         me = object()
         question = self.join(me, fn, args, key)
         try:
-            question.done.wait()
+            question.done._wait_call()
         except BaseException:
             question.askers.discard(me)
             self.drop(question)

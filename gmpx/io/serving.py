@@ -41,7 +41,12 @@ def listen(host: str = "", port: int = 0, **options: Any) -> Socket:
 
     Raises:
         OSError: the address is in use, or not this machine's.
+        TypeError: host is no name, or port no number.
     """
+    if not isinstance(host, (str, bytes, bytearray)):
+        raise TypeError(f"host must be a str, not {type(host).__name__}")
+    if not hasattr(port, "__index__"):
+        raise TypeError(f"port must be an int, not {type(port).__name__}")
     options.setdefault("backlog", socket.SOMAXCONN)
     s = socket.create_server((host, port), **options)
     return Socket(s.family, s.type, s.proto, s.detach())

@@ -16,6 +16,7 @@ from gmpx._core import (
     Mutex,
     WouldBlock,
     _Builtin,
+    _on_main_goroutine,
     _Receiver,
     _set_signal,
     _sigint_handler,
@@ -208,6 +209,8 @@ wraps = False  # the patch is set
 
 
 def wrapped(handler: Any) -> Any:
+    if handler is _py_signal.default_int_handler:
+        return _sigint_handler
     if not callable(handler) or any(handler is ours for ours in _OURS) or isinstance(handler, _SignalHandler):
         return handler
     return _SignalHandler(handler)
@@ -217,14 +220,22 @@ def unwrapped(handler: Any) -> Any:
     return handler.handler if isinstance(handler, _SignalHandler) else handler
 
 
+def _shown(handler: Any) -> Any:
+    # asyncio.run takes Ctrl-C over from CPython's own handler alone. In another goroutine it is not to take it from
+    # the main one.
+    if handler is _sigint_handler and _on_main_goroutine():
+        return _py_signal.default_int_handler
+    return unwrapped(handler)
+
+
 def _signal_patched(*args: Any) -> Any:
     if len(args) == 2 and callable(args[1]):
-        return unwrapped(plain_signal(args[0], wrapped(args[1])))
-    return unwrapped(plain_signal(*args))
+        return _shown(plain_signal(args[0], wrapped(args[1])))
+    return _shown(plain_signal(*args))
 
 
 def _getsignal_patched(*args: Any) -> Any:
-    return unwrapped(plain_getsignal(*args))
+    return _shown(plain_getsignal(*args))
 
 
 _OURS = (deliver, _sigint_handler)

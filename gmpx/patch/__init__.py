@@ -12,28 +12,32 @@ On foreign threads (``threading.Thread`` …) all of it behaves as without the p
 main thread and of the runtime's own a wait parks the goroutine; cancel, ``gmpx.timeout``, Ctrl-C and
 shutdown end it, and time-outs are the standard library's.
 
-What is not patched yet: locks and queues of
-``threading``; a call that waits in one of those holds its thread. ``gmpx.blocking`` moves it
-elsewhere.
+Threads stay threads. Locks and queues park a goroutine and block a foreign thread, so both share them.
+What waits inside a C library holds its thread (but in psycopg's); ``gmpx.blocking`` moves it elsewhere.
 """
 
+import builtins
 from builtins import all as all_of
 from collections.abc import Callable, Iterable
 
-from gmpx.patch import children, clock, polling, registry, signals, sockets, streams, tls
+from gmpx.patch import children, clock, databases, locks, loops, polling, registry, signals, sockets, streams, tls
 from gmpx.patch import dns as names
 
 __all__ = [
     "all",
+    "asyncio",
     "dns",
     "is_patched",
     "os",
+    "psycopg",
+    "queue",
     "report",
     "select",
     "signal",
     "socket",
     "ssl",
     "subprocess",
+    "threading",
     "time",
     "undo",
 ]
@@ -47,10 +51,14 @@ _GROUPS: dict[str, Callable[[], Iterable[registry.Replacement]]] = {
     "signal": signals.replacements,
     "os": streams.replacements,
     "subprocess": children.replacements,
+    "threading": locks.replacements,
+    "queue": locks.queues,
+    "asyncio": loops.replacements,
+    "psycopg": databases.replacements,
 }
 
 # What each stands on.
-_NEEDS = {"ssl": ("socket",)}
+_NEEDS = {"ssl": ("socket",), "psycopg": ("select",)}
 
 
 def _group(name: str) -> str:
@@ -62,15 +70,17 @@ def _group(name: str) -> str:
 def all(**groups: bool) -> None:
     """Patches every group, but those that are given as False: ``all(select=False)``.
 
-    Without ``socket`` there is no ``ssl``, which stands on it.
+    Without ``socket`` there is no ``ssl``, which stands on it, and without ``select`` no ``psycopg``.
 
     May be called again; what is patched stays so.
 
     Raises:
-        ValueError: there is no such group.
+        ValueError: there is no such group. TypeError: neither True nor False.
         RuntimeError: this interpreter's sockets are not as expected; nothing of that group is patched.
     """
-    for name in groups:
+    for name, on in groups.items():
+        if not isinstance(on, bool):
+            raise TypeError(f"{_group(name)} must be True or False, not {on!r}")
         _group(name)
     for name in _GROUPS:
         if groups.get(name, all_of(groups.get(needed, True) for needed in _NEEDS.get(name, ()))):
@@ -128,8 +138,39 @@ def subprocess() -> None:
     registry.apply("subprocess", _GROUPS["subprocess"])
 
 
+def threading() -> None:
+    """Patches the locks of ``_thread``, in place, and so all of ``threading``; and ``Thread.join``.
+
+    ``Lock``, ``RLock`` and what is made of them (``Condition``, ``Event``, ``Semaphore``, ``Barrier``, ``queue.Queue``
+    …) park the goroutine, those made before the patch, too. An ``RLock`` belongs to the goroutine, and
+    ``threading.local`` follows it (``gmpx.thread_locals``).
+    """
+    registry.apply("threading", _GROUPS["threading"])
+
+
+def queue() -> None:
+    """Patches ``queue.SimpleQueue``. The other queues are made of locks: they come with the group "threading"."""
+    registry.apply("queue", _GROUPS["queue"])
+
+
+def asyncio() -> None:
+    """Lets each goroutine run an event loop of its own: ``asyncio.run`` in several goroutines of one thread."""
+    registry.apply("asyncio", _GROUPS["asyncio"])
+
+
+def psycopg() -> None:
+    """Patches the PostgreSQL drivers psycopg 3 and psycopg2, whose C code waits by itself; and the group "select", if
+    it is not yet.
+
+    psycopg 3 waits in its Python code instead, psycopg2 by a callback (``set_wait_callback``), unless the program has
+    set one of its own. Whether they have been imported or will be does not matter; gmpx imports neither. psycopg2
+    has no COPY and no large objects beside a callback, on any thread.
+    """
+    _apply("psycopg")
+
+
 def undo(*groups: str) -> None:
-    """Takes the patch back: all of it, or these groups, and with "socket" also "ssl".
+    """Takes the patch back: all of it, or these groups, and with "socket" also "ssl", with "select" also "psycopg".
 
     Goroutines that wait in patched calls go on waiting as they do.
 
@@ -146,15 +187,19 @@ def undo(*groups: str) -> None:
 def is_patched(name: str) -> bool:
     """Tells whether a group ("socket"), or one function by its full name ("time.sleep"), is patched.
 
-    ``report()`` has the names of all that are; of any other it is False.
+    ``report()`` has the names of all functions that are; of any other it is False.
 
     Raises:
-        TypeError: it is no name, but the function itself, say.
+        ValueError: there is no such group. TypeError: it is no name, but the function itself, say.
     """
     if not isinstance(name, str):
         raise TypeError(f"is_patched() needs a name such as 'time.sleep', not {type(name).__name__}")
     applied = registry.applied()
-    return name in applied or any(name in titles for titles in applied.values())
+    if name in applied or any(name in (title, *title.split(", ")) for titles in applied.values() for title in titles):
+        return True
+    if "." not in name and not hasattr(builtins, name):
+        _group(name)
+    return False
 
 
 def report() -> str:

@@ -80,7 +80,7 @@ def _watch(kind: int, number: int, options: int, timeout: float | None = None) -
         except BaseException:
             del _watches[key]
             raise
-    watch.changed.wait(timeout)
+    watch.changed.wait(timeout) if timeout is not None else watch.changed._wait_call()
 
 
 def _pidfd(pid: int) -> int | None:

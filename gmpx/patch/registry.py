@@ -4,13 +4,23 @@ Nothing is swapped for a new class or a copy: a method of a Python class is set 
 a built-in function gets another C function behind the object that everybody has imported.
 """
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 _MISSING = object()
+
+
+def stays(title: str) -> None:
+    """Warns the caller of ``gmpx.patch``: somebody else has replaced this since."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("gmpx.patch"):
+        level, frame = level + 1, frame.f_back
+    text = f"gmpx.patch: {title} has been replaced by others and stays as it is"
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 @dataclass(eq=False)
@@ -36,11 +46,7 @@ class Attribute:
 
     def undo(self) -> None:
         if vars(self.owner).get(self.name) is not self.new:
-            warnings.warn(
-                f"gmpx.patch: {self.title} has been replaced by others and stays as it is",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            stays(self.title)
         elif self.old is _MISSING:
             delattr(self.owner, self.name)
         else:
@@ -66,7 +72,16 @@ class Builtin:
         self.swap(False)
 
 
-Replacement = Attribute | Builtin
+class Replacement(Protocol):
+    """What can be made, and taken back; reports call it by its title."""
+
+    @property
+    def title(self) -> str: ...
+
+    def apply(self) -> None: ...
+
+    def undo(self) -> None: ...
+
 
 _lock = threading.Lock()
 _applied: dict[str, list[Replacement]] = {}

@@ -146,7 +146,7 @@ class Line:
         elif not self.over.is_set():
             termios.tcsetattr(0, termios.TCSANOW, self.settings)
         try:
-            self.over.wait()
+            self.over._wait_call()
         except BaseException:
             if not self.over.is_set():
                 self.settings = termios.tcgetattr(0)

@@ -13,6 +13,7 @@ this.
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -47,6 +48,10 @@ class bubble:
     With a seed the next goroutine to run, and what select picks of several ready cases, are drawn
     from it: the same seed gives the same interleaving, as long as the code under test does the same.
 
+    ``gmpx.aio.run`` runs coroutines on this clock: their sleeps and time-outs take no time either, and a wait for a
+    descriptor raises. Any other asyncio loop, ``asyncio.run``'s among them, would wait by the world's clock: it
+    raises RuntimeError, in the bubble's goroutines and threads; and so does a bubble that is entered where one runs.
+
     Threads that begin inside (``blocking``, ``threading.Thread``) may use gmpx; the clock stands
     while one of them is at work. A ``time.sleep`` sleeps. Timers from before wait until the block
     has been left.
@@ -58,7 +63,8 @@ class bubble:
         seed: an int; None for the order of coming, which is the same each time, too.
 
     Raises:
-        RuntimeError: not on the main goroutine, other goroutines live, or inside a bubble.
+        RuntimeError: not on the main goroutine, other goroutines live, inside a bubble, or where an asyncio loop
+            runs that is none of ``gmpx.aio.run``'s.
         LeakedGoroutines: from the block, when some are left that nothing can ever wake. They
             have been cancelled then.
         DeadlockError: see above.
@@ -74,6 +80,12 @@ class bubble:
         self._began = self._ended = 0.0
 
     def __enter__(self) -> bubble:
+        try:
+            import _asyncio
+        except ImportError:
+            pass
+        else:
+            _core._watch_running_loop(_asyncio)  # a loop that is not of gmpx.aio is to raise
         _core._bubble_enter(self.seed)
         self._began = self._now()
         self._ended = 0.0

@@ -10,6 +10,7 @@ it takes is not there, and the last line says what. GMPX_PERF_GO is the program 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import compiled
 import machine
@@ -78,6 +80,8 @@ def finish(command, rival="", cpu=None):
     except subprocess.TimeoutExpired:
         process.kill()
         raise SystemExit(f"{Path(command[0]).name}: no end after {LIMIT_S} s") from None
+    if process.returncode == NOT_THERE:
+        raise compiled.NotThere(last_words(err))
     if process.returncode:
         raise SystemExit(last_words(err))
     return out
@@ -195,6 +199,56 @@ def securely(kind, case, cpu_case, per=1):
     return program
 
 
+@contextmanager
+def upstream(app, cpu):
+    """What else the application wants, as environment variables."""
+    if app != "upstream":
+        yield {}
+        return
+    with serving(python("slow", 10), cpu=cpu) as (_, port):
+        yield {"UPSTREAM_PORT": str(port)}
+
+
+def web(app):
+    def program(rival, n, least_ms):
+        wrk = shutil.which("wrk")
+        if wrk is None:
+            raise compiled.NotThere("wrk is not installed")
+        for module in ("uvicorn", "httptools") if rival == "uvloop" else ("gunicorn",):
+            if not find_spec(module):
+                raise compiled.NotThere(f"{module} is not installed")
+        here, there = machine.cpus()
+        with upstream(app, there) as variables:
+            os.environ.update(variables)
+            with serving(python("serve_web", rival, app), cpu=here) as (_, port):
+                url = f"http://127.0.0.1:{port}/"
+                with build_opener(ProxyHandler({})).open(url, timeout=LIMIT_S) as answer:  # it has begun
+                    answer.read()
+                options = "-t1", f"-c{n}", "--timeout", "20s", "-s", str(HERE / "wrk.lua")
+                command = [wrk, *options, url]
+                seconds = max(1, 3 * LOAD * least_ms // 1000)
+                if seconds > 1:
+                    finish([*command, "-d1s"], cpu=there)
+                got = json.loads(finish([*command, f"-d{seconds}s"], cpu=there).splitlines()[-1])
+        if got["errors"] or not got["requests"]:
+            raise SystemExit(f"requests have failed: {got}")
+        return {f"web-{app}": got["us"] * 1000 / got["requests"], f"web-{app}-p99": got["p99_us"] * 1000}
+
+    return program
+
+
+def database(kind, case, cpu_case):
+    def program(rival, n, least_ms):
+        got = json.loads(finish(python("databases", rival, kind, n), rival))
+        return {case: got["wall_ns"] / n, cpu_case: got["cpu_ns"] / n}
+
+    return program
+
+
+def locks(rival, n, least_ms):
+    return json.loads(finish(python("locks", rival, n), rival, machine.cpus()[0]))
+
+
 def waits(rival, n, least_ms):
     command = go("waits", n) if plain(rival) == "Go" else python("waits", rival, n)
     got = json.loads(finish(command, rival))
@@ -205,13 +259,7 @@ def names(rival, n, least_ms):
     command = python("names", plain(rival), n)
     if plain(rival) == "Go":
         command += go()[:1]
-    process = begin(command, rival, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=LIMIT_S)
-    if process.returncode == NOT_THERE:
-        raise compiled.NotThere(last_words(err))
-    if process.returncode:
-        raise SystemExit(last_words(err))
-    got = json.loads(out)
+    got = json.loads(finish(command, rival))
     return {"names-lookup": got["wall_ns"] / n, "names-cpu": got["cpu_ns"] / n}
 
 
@@ -246,6 +294,12 @@ PROGRAMS = {
     "secure-get": securely("get", "secure-get", "secure-get-cpu"),
     "secure-handshake": securely("handshakes", "secure-handshake", "secure-handshake-cpu"),
     "secure-bulk": securely("bulk", "secure-bulk", "secure-bulk-cpu", per=1 << 14),
+    "web-hello": web("hello"),
+    "web-upstream": web("upstream"),
+    "web-json": web("json"),
+    "database-queries": database("queries", "database-queries", "database-queries-cpu"),
+    "database-incrs": database("incrs", "database-incrs", "database-incrs-cpu"),
+    "locks-alone": locks,
     "waits-second": waits,
     "names-lookup": names,
     "burner-message": burner,

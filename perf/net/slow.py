@@ -1,4 +1,4 @@
-"""The server of requests-*: answers every request after 50 ms, on one thread for all."""
+"""The server of requests-*: answers every request after 50 ms, on one thread for all; web-upstream's is told the ms."""
 
 import asyncio
 import sys
@@ -10,6 +10,7 @@ DELAY_S = 0.05
 
 class Slow(asyncio.Protocol):
     data = b""
+    delay_s = DELAY_S
 
     def connection_made(self, transport):
         self.transport = transport
@@ -18,7 +19,7 @@ class Slow(asyncio.Protocol):
         self.data += data
         while END in self.data:
             self.data = self.data.partition(END)[2]
-            asyncio.get_running_loop().call_later(DELAY_S, self.transport.write, RESPONSE)
+            asyncio.get_running_loop().call_later(self.delay_s, self.transport.write, RESPONSE)
 
 
 async def main():
@@ -30,4 +31,6 @@ async def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        Slow.delay_s = int(sys.argv[1]) / 1000
     sys.exit(asyncio.run(main()))

@@ -101,7 +101,26 @@ def echo(n):
     b.close()
 
 
-PATHS = [spawn, spawn_and_join, switch, hop_unbuffered, hop_buffered, select_ready, mutex, echo]
+def fan_out(n):
+    for _ in range(n // ROUND):
+        gmpx.map(int, range(ROUND), limit=4)
+
+
+def fan_out_lazily(n):
+    for _ in range(n // ROUND):
+        for _ in gmpx.imap(int, range(ROUND), limit=4):
+            pass
+
+
+def rate(n):
+    acquire = gmpx.Limiter(1e12).acquire
+    for _ in range(n):
+        acquire()
+
+
+PATHS = [
+    spawn, spawn_and_join, switch, hop_unbuffered, hop_buffered, select_ready, mutex, echo, fan_out, fan_out_lazily, rate,
+]  # fmt: skip
 
 if __name__ == "__main__":
     paths = {path.__name__: path for path in PATHS}

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from time import perf_counter, perf_counter_ns, process_time_ns
 
+import bridge_asyncio
 import operations_asyncio as operations
 import work
 from harness import CONTENDED_ITEMS, CONTENDED_SLOTS, check, each, main, resident
@@ -411,7 +412,7 @@ PROGRAMS = operations.PROGRAMS | {
     "service": service,
     "select-receive": select_receive,
     "memory-parked": memory_parked,
-} | {name: latency(part) for name, part in work.LATENCIES.items()}
+} | bridge_asyncio.PROGRAMS | {name: latency(part) for name, part in work.LATENCIES.items()}
 
 
 def run_on(loop, version):

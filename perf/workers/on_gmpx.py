@@ -104,6 +104,27 @@ def spawn_handles(n):
     return each(start, n)
 
 
+def executor_submit(n, limit=None):
+    with gmpx.Executor(limit) as executor:
+        start = perf_counter_ns()
+        for future in [executor.submit(noop) for _ in range(n)]:
+            future.result()
+        return each(start, n)
+
+
+def executor_limited(n):
+    return executor_submit(n, 8)
+
+
+def executor_map(n):
+    with gmpx.Executor() as executor:
+        start = perf_counter_ns()
+        squares = list(executor.map(work.square, range(n)))
+        taken = each(start, n)
+    check(sum(squares), work.sum_of_squares(n))
+    return taken
+
+
 def yielder(n):
     for _ in range(n):
         gmpx.gosched()
@@ -446,6 +467,24 @@ def send_items(c, items):
         c.send(i)
 
 
+def bridge(name):
+    def program(n):
+        import bridge_gmpx  # with asyncio, which the other programs do without
+
+        return bridge_gmpx.PROGRAMS[f"bridge-{name}"](n)
+
+    return program
+
+
+def cluster(name):
+    def program(n):
+        import cluster_gmpx  # with Dask
+
+        return cluster_gmpx.PROGRAMS[name](n)
+
+    return program
+
+
 PROGRAMS = operations.PROGRAMS | {
     "fanout-buffered": fan_out_buffered,
     "fanout-unbuffered": fan_out_unbuffered,
@@ -458,6 +497,9 @@ PROGRAMS = operations.PROGRAMS | {
     "spawn-cold": spawn_waitgroup,
     "spawn-handles": spawn_handles,
     "map-calls": map_calls,
+    "executor-submit": executor_submit,
+    "executor-limited": executor_limited,
+    "executor-map": executor_map,
     "yield": yield_in_turn,
     "mutex-alone": mutex_alone,
     "mutex-contended": mutex_contended,
@@ -478,7 +520,11 @@ PROGRAMS = operations.PROGRAMS | {
     "memory-rounds": memory_rounds,
     "memory-queued": memory_queued,
     "memory-object": memory_object,
-} | {name: latency(part) for name, part in work.LATENCIES.items()}
+} | {name: latency(part) for name, part in work.LATENCIES.items()} | {
+    f"bridge-{name}": bridge(name) for name in ("call", "calls", "back", "items")
+} | {
+    f"cluster-{name}": cluster(f"cluster-{name}") for name in ("calls", "waits", "sleeps")
+}
 
 
 if __name__ == "__main__":

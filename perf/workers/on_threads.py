@@ -119,6 +119,14 @@ def map_calls(n):
     return taken
 
 
+def executor_limited(n):
+    pool = pool_of(8)
+    start = perf_counter_ns()
+    for future in [pool.submit(noop) for _ in range(n)]:
+        future.result()
+    return each(start, n)
+
+
 def feed(q, n):
     for i in range(n):
         q.put(i)
@@ -365,6 +373,9 @@ PROGRAMS = {
     "spawn-waitgroup": spawn_waitgroup,
     "spawn-handles": spawn_handles,
     "map-calls": map_calls,
+    "executor-submit": spawn_handles,
+    "executor-limited": executor_limited,
+    "executor-map": map_calls,
     "mutex-alone": mutex_alone,
     "mutex-contended": mutex_contended,
     "local-get": local_get,

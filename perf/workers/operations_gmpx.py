@@ -370,6 +370,47 @@ def futures_result(n):
     return taken
 
 
+def one(i):
+    return 1
+
+
+def fan_options():
+    """Each option of map alone, as good as unbounded, and all of them."""
+    options = {
+        "rate": {"rate": gmpx.Limiter(1e12)},
+        "retry": {"retry": gmpx.Retry(3)},
+        "timeout": {"item_timeout": 60},
+        "failures": {"on_error": "return"},
+        "budget": {"budget": (one, 300)},
+        "progress": {"progress": id},
+        "inputs": {"with_input": True},
+    }
+    everything = {}
+    for option in options.values():
+        everything |= option
+    return options | {"bare": {}, "all": everything}
+
+
+def fan(name, lazy=False):
+    """Returns the program of map with that option, or of imap."""
+
+    def run(n):
+        options = fan_options()[name]
+        start = perf_counter_ns()
+        if lazy:
+            values = list(gmpx.imap(identity, range(n), limit=64, **options))
+        else:
+            values = gmpx.map(identity, range(n), limit=64, **options)
+        taken = each(start, n)
+        check(len(values), n)
+        return taken
+
+    return run
+
+
+FANS = ("bare", "rate", "retry", "timeout", "failures", "budget", "progress", "inputs", "all")
+
+
 def local_get(n):
     local = gmpx.Local()
     local.value = 1
@@ -421,3 +462,7 @@ PROGRAMS = {
     "memory-timers": memory_timers,
     "memory-stopped": memory_stopped,
 }
+
+for name in FANS:
+    PROGRAMS[f"fan-{name}"] = fan(name)
+    PROGRAMS[f"fan-lazy-{name}"] = fan(name, lazy=True)

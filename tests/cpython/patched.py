@@ -206,6 +206,7 @@ def adapt(module, clients):
 
     # they wait until the process has no more threads than before: here they are the others'
     threading_helper.wait_threads_exit = lambda timeout=None: contextlib.nullcontext()
+    threading_helper.threading_setup = lambda: ()
     threading_helper.threading_cleanup = lambda *before: None
     # and take the process's children
     support.reap_children = module.reap_children = lambda: None

@@ -261,3 +261,20 @@ def test_a_cancel_that_main_does_not_catch_ends_the_program(child):
         gmpx.sleep(60)
     """).end(1)
     assert c.err.rstrip().endswith("Cancelled: stop"), c.err
+
+
+def test_a_finalizer_that_wants_a_goroutine_run_is_told(child):
+    end = child("""
+    import gmpx, gmpx.patch
+    gmpx.patch.all()
+    class Late:
+        def __init__(self): self.go, self.print = gmpx.go, print
+        def __del__(self):
+            try:
+                self.go(abs, -1).result()
+            except RuntimeError as e:
+                self.print(e, flush=True)
+    late = [Late()]
+    late.append(late)
+    """).end(0)
+    assert end.out == "gmpx cannot be used while the interpreter shuts down\n"

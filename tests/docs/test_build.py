@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import gmpx
+import gmpx.aio
+import gmpx.cluster
 import gmpx.io
 import gmpx.patch
 import gmpx.testing
@@ -38,7 +40,7 @@ def test_reference_has_every_name(built):
     constants = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"}
     names = {f"gmpx.{name}" for name in set(gmpx.__all__) - constants - {"context"}}
     names |= {f"gmpx.{module.__name__[5:]}.{name}"
-              for module in (gmpx.io, gmpx.patch) for name in module.__all__}  # fmt: skip
+              for module in (gmpx.aio, gmpx.cluster, gmpx.io, gmpx.patch) for name in module.__all__}  # fmt: skip
     names |= {f"gmpx.testing.{name}" for name in gmpx.testing.__all__}
     names |= {f"gmpx.context.{name}" for name in gmpx.context.__all__}
     names |= {"gmpx.Chan.send", "gmpx.Goroutine.result", "gmpx.WaitGroup.go", "gmpx.Group.go"}

@@ -15,11 +15,13 @@ import gmpx
 import gmpx.patch
 
 DOCS = Path(gmpx.__file__).resolve().parents[1] / "docs"
-GUIDES = sorted([*DOCS.glob("from-*.md"), DOCS / "servers.md", DOCS / "patching.md", DOCS / "threads.md"])
+OTHERS = ("asyncio", "executors", "servers", "patching", "threads", "libraries", "rate-limits", "cluster")
+GUIDES = sorted([*DOCS.glob("from-*.md"), *(DOCS / f"{name}.md" for name in OTHERS)])
 # How many blocks and asserts a guide has at least, if not five.
-FEW = {"threads": (3, 2)}
-# Of its own: ``gevent`` needs it, ``server`` is a whole program, an echo server on port 8000.
-BLOCK = re.compile(r"^```python(?: (gevent|server))?\n(.*?)^```$", re.M | re.S)
+FEW = {"executors": (3, 5), "threads": (3, 2), "libraries": (1, 2), "cluster": (2, 5)}
+# Of its own: ``cluster`` needs workers, ``gevent`` needs it, ``server`` is a whole program, an echo server on
+# port 8000; ``libraries`` is for tests/libraries, which have the servers.
+BLOCK = re.compile(r"^```python(?: (gevent|server|libraries|cluster))?\n(.*?)^```$", re.M | re.S)
 SERVERS = [(path, match[2]) for path in GUIDES if path.exists()
            for match in BLOCK.finditer(path.read_text()) if match[1] == "server"]  # fmt: skip
 
@@ -35,7 +37,7 @@ def test_guide(guide, tmp_path, monkeypatch):
     text = guide.read_text()
     try:
         for match in BLOCK.finditer(text):
-            if match[1] == "server" or match[1] == "gevent" and not has_gevent():
+            if match[1] in ("server", "libraries", "cluster") or match[1] == "gevent" and not has_gevent():
                 continue
             line = text.count("\n", 0, match.start(2))
             exec(compile("\n" * line + match[2], str(guide), "exec"), names)

@@ -55,11 +55,12 @@ def test_undo_restores_everything():
 def test_groups_and_report():
     report = gmpx.patch.report().splitlines()
     assert all(line.endswith(": not patched") for line in report)
-    assert {line.split(":")[0] for line in report} >= {"socket", "select", "time", "os", "subprocess"}
+    assert {line.split(":")[0] for line in report} >= {"socket", "select", "time", "os", "subprocess", "psycopg"}
     gmpx.patch.all(select=False)
     try:
         assert gmpx.patch.is_patched("socket") and gmpx.patch.is_patched("time.sleep")
         assert gmpx.patch.is_patched("socket.socket.recv")
+        assert gmpx.patch.is_patched("threading.Lock") and gmpx.patch.is_patched("threading.RLock")
         with pytest.raises(TypeError, match="a name such as 'time.sleep', not builtin_function_or_method"):
             gmpx.patch.is_patched(time.sleep)
         assert not gmpx.patch.is_patched("select")
@@ -70,7 +71,16 @@ def test_groups_and_report():
         assert gmpx.patch.is_patched("select.select")
     finally:
         gmpx.patch.undo()
-    for call in (lambda: gmpx.patch.all(sockets=True), lambda: gmpx.patch.undo("sockets")):
+    assert not gmpx.patch.is_patched("input") and not gmpx.patch.is_patched("time.sleep")
+    for bad in ("no", 1, None):
+        with pytest.raises(TypeError, match=f"socket must be True or False, not {bad!r}"):
+            gmpx.patch.all(time=True, socket=bad)
+    assert not gmpx.patch.is_patched("time")
+    for call in (
+        lambda: gmpx.patch.all(sockets=True),
+        lambda: gmpx.patch.undo("sockets"),
+        lambda: gmpx.patch.is_patched("sockets"),
+    ):
         with pytest.raises(ValueError, match="no such group: 'sockets'"):
             call()
 
@@ -92,8 +102,9 @@ def test_what_others_have_replaced_since_stays():
     mine = lambda self, n: b""  # noqa: E731
     ours = socket.socket.recv
     socket.socket.recv = mine
-    with pytest.warns(RuntimeWarning, match=r"socket\.socket\.recv has been replaced by others"):
+    with pytest.warns(RuntimeWarning, match=r"socket\.socket\.recv has been replaced by others") as warned:
         gmpx.patch.undo()
+    assert warned[0].filename == __file__
     assert socket.socket.recv is mine
     del socket.socket.recv
     assert socket.socket.recv is not ours

@@ -39,7 +39,11 @@ def parked(*gs):
             gmpx.gosched()
 
 def fds():
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    # but for what each M has of its own
+    if not os.path.isdir("/proc/self/fd"):
+        return 0
+    all = [os.readlink(fd) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd)]
+    return sum("[eventpoll]" not in name and "[eventfd]" not in name for name in all)
 """
 
 
@@ -319,7 +323,7 @@ def test_threads_that_start_later_block_what_main_blocks():
         hold = _thread.allocate_lock()
         hold.acquire()
         g = go(look)
-        hold.acquire(timeout=0.3)               # this thread stands: another takes it
+        gmpx._core._PlainLock.acquire(hold, True, 0.3)  # this thread stands: another takes it
         g.join()
         assert masks[0][0] != threading.get_ident() and SIGUSR1 in masks[0][1], masks
         kill(SIGUSR1)
@@ -510,6 +514,52 @@ def test_one_ctrl_c_ends_a_server_whose_handler_holds_the_thread(call):
     )
 
 
+def test_ctrl_c_cancels_the_task_of_asyncio_run_as_without_the_patch():
+    run(
+        """
+        import asyncio
+        gmpx.patch.all()
+        ends = []
+        async def main():
+            soon(SIGINT)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+        def interrupted(runs, *args):
+            try:
+                runs(*args)
+            except KeyboardInterrupt:
+                ends.append("interrupted")
+        cancels = ["cancelled"] * (sys.version_info >= (3, 11))
+        for _ in range(2):
+            assert signal.getsignal(SIGINT) is signal.default_int_handler
+            interrupted(lambda: asyncio.run(main()))
+        assert ends == [*cancels, "interrupted"] * 2
+        ends.clear()
+        g = go(lambda: asyncio.run(main()))     # in another goroutine it is the main one that is interrupted
+        interrupted(gmpx.sleep, 60)
+        assert ends == ["interrupted"]
+        g.cancel()
+        g.join()
+        before = signal.signal(SIGINT, lambda *_: ends.append("own"))
+        assert before is signal.default_int_handler
+        kill(SIGINT)
+        signal.signal(SIGINT, before)
+        interrupted(lambda: (soon(SIGINT), gmpx.sleep(60)))
+        assert "own" in ends
+        gmpx.patch.undo()
+        ends.clear()
+        interrupted(lambda: (soon(SIGINT), gmpx.sleep(60)))
+        assert ends == ["interrupted"] and signal.getsignal(SIGINT) is gmpx._core._sigint_handler
+        gmpx.patch.all()
+        gmpx.shutdown()
+        assert gmpx.io.signalling.plain_getsignal(SIGINT) is signal.default_int_handler
+        """
+    )
+
+
 def test_patching_on_another_thread_waits_for_nobody():
     """The main thread waits for that one, or for the registry."""
     run("""
@@ -521,7 +571,8 @@ def test_patching_on_another_thread_waits_for_nobody():
         thread.start()
         thread.join(20)
         assert not thread.is_alive()
-        assert signal.getsignal(SIGUSR1) is handler
+        while signal.getsignal(SIGUSR1) is not handler:
+            gmpx.sleep(0.001)                       # it is set back where main parks
     gmpx.patch.all()
     def quits(): kill(SIGUSR1)
     go(quits)

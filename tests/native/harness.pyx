@@ -20,6 +20,7 @@ cdef enum:
     MOST_PS = 64
 cdef gm_p* allp[MOST_PS]
 cdef gm_ptr allm
+cdef gm_m loop_m                # owner of no park here
 
 cdef extern from *:
     """

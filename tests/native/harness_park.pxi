@@ -22,6 +22,10 @@ cdef enum:
     TIMER_NODE = 2
 
 
+cdef void loop_ready(gm_m* m, gm_g* g) noexcept nogil:
+    pass
+
+
 cdef inline gm_m* current_m() noexcept nogil:
     return NULL
 

@@ -24,6 +24,7 @@ from collections import Counter
 import gmpx
 
 import askers
+import locks
 import operations as more
 import outside
 import tunnels
@@ -81,6 +82,7 @@ class Episode:
         self.shared.wires = wires.Wires(self.rng)
         self.shared.tunnels = tunnels.Tunnels(self.rng, self.shared.wires.patched)
         self.shared.tubes = tubes.Tubes(self.rng)
+        self.shared.locks = locks.Locks(self.rng)
         self.gate = gmpx.WaitGroup()
         self.items = iter(range(10**9))
         self.started = self.ended = 0
@@ -328,6 +330,7 @@ class Episode:
         + tunnels.OPERATIONS
         + tubes.OPERATIONS
         + outside.OPERATIONS
+        + locks.OPERATIONS
     )
 
     def party(self, seed, operations):
@@ -343,7 +346,7 @@ class Episode:
     FOREIGN += [o for o in more.OPERATIONS if o is not more.shielded]
     FOREIGN += wires.FOREIGN + tunnels.FOREIGN
     FOREIGN += wires.FOREIGN + tubes.FOREIGN
-    FOREIGN += outside.FOREIGN
+    FOREIGN += outside.FOREIGN + locks.FOREIGN
 
     def foreign(self, seed, operations, errors):
         rng = random.Random(seed)
@@ -408,6 +411,7 @@ class Episode:
         self.shared.tunnels.settle()
         self.shared.wires.settle()
         self.shared.tubes.settle()
+        self.shared.locks.settle()
         check(self.ended == self.started <= parties, "a party ran twice or did not end")
         check(self.started >= parties - len(self.victims), "a party never ran")
         self.gate.wait(timeout=HANG_S)

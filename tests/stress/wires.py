@@ -436,7 +436,7 @@ def connect(self, rng, chan):
             back = b""
             while len(back) < len(mine) and (data := s.recv(4096)):
                 back += data
-            check(mine.startswith(back), "a client got what it has not sent")
+            check(mine.startswith(back), f"a client at {address} got what it has not sent: {back[:60]!r} for {mine[:6]!r}")
         except (TimeoutError, ConnectionError, FileNotFoundError):
             pass
         except OSError as e:
@@ -481,7 +481,7 @@ def close_under(self, rng, chan):
         waits = [
             lambda: a.recv(10),
             lambda: a.sendall(bytes(1 << 20)),
-            lambda: wait_readable(a),
+            lambda: (wait_readable(a),),
             lambda: gmpx.select(chan_never, readable(a)),
             lambda: a.recvmsg(10),
         ]
@@ -503,7 +503,7 @@ def close_under(self, rng, chan):
                 for g in gs:
                     error = g.exception()
                     if error is None and type(g.result()) is tuple:
-                        continue  # closed between readable and select: the number was another's
+                        continue  # closed between fileno() and the wait: the number was another's
                     check(isinstance(error, (OSError, ValueError)), f"closed under: {error!r}")
 
 

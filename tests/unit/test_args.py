@@ -256,6 +256,8 @@ def test_go_takes_any_arguments_and_keywords():
     assert gmpx.spawn(fn, [1, 2], {"x": 3}).result() == ((1, 2), {"x": 3})
     assert gmpx.spawn(fn, iter("ab")).result() == (("a", "b"), {})
     assert gmpx.spawn(fn, kwargs=None, name=None, context=None).result() == ((), {})
+    assert gmpx.spawn(fn, kwargs=[("a", 1)]).result() == ((), {"a": 1})
+    assert gmpx.spawn(fn, kwargs=[]).result() == ((), {})
 
 
 def test_send_by_keyword_and_recv_without():
@@ -263,3 +265,44 @@ def test_send_by_keyword_and_recv_without():
     assert c.send(v=3) is None
     assert c.recv(timeout=None) == 3
     assert threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    "call, error, said",
+    [
+        (lambda: gmpx.spawn(print, 5), TypeError, "args must be a tuple, not int"),
+        (lambda: gmpx.spawn(print, (), 5), TypeError, "kwargs must be a dict or None, not int"),
+        (lambda: gmpx.spawn(print, (), ["abc"]), TypeError, "kwargs must be a dict or None, not list"),
+        (lambda: gmpx.wait(5), TypeError, "Goroutines or Futures are needed, not int"),
+        (lambda: gmpx.as_completed(5), TypeError, "Goroutines or Futures are needed, not int"),
+        (lambda: gmpx.shield(5), TypeError, "shield() takes no arguments, 1 given"),
+        (lambda: gmpx.dump(5), TypeError, "dump() needs a text file, not int"),
+        (lambda: gmpx.WaitGroup().add("x"), TypeError, "n must be an int, not str"),
+        (lambda: gmpx.WaitGroup().add(1.5), TypeError, "n must be an int, not float"),
+        (lambda: gmpx.WaitGroup().add(-(10**30)), OverflowError, f"n is out of range: {-(10**30)}"),
+        (lambda: gmpx.WaitGroup().add(-1), ValueError, "negative WaitGroup counter: 0 + -1"),
+        (lambda: gmpx.Chan("a"), TypeError, "channel capacity must be an int, not str"),
+        (lambda: gmpx.Chan(1.5), TypeError, "channel capacity must be an int, not float"),
+        (lambda: gmpx.Chan(10**30), OverflowError, f"channel capacity is out of range: {10**30}"),
+        (lambda: gmpx.Chan(-(10**30)), ValueError, f"channel capacity must not be negative: {-(10**30)}"),
+        (lambda: gmpx.Chan(-1), ValueError, "channel capacity must not be negative: -1"),
+        (lambda: gmpx.io.listen(5), TypeError, "host must be a str, not int"),
+        (lambda: gmpx.io.listen("127.0.0.1", "x"), TypeError, "port must be an int, not str"),
+    ],
+)
+def test_an_error_names_the_argument(call, error, said):
+    with pytest.raises(error) as raised:
+        call()
+    assert str(raised.value) == said
+
+
+def test_what_stands_for_an_int_is_taken():
+    class Three:
+        def __index__(self):
+            return 3
+
+    wg = gmpx.WaitGroup()
+    wg.add(Three())
+    wg.add(-3)
+    wg.wait(0)
+    assert gmpx.Chan(Three()).cap == 3

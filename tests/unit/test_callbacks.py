@@ -48,6 +48,7 @@ def test_what_a_callback_raises_goes_to_the_hook_and_the_others_run(hook, when):
     assert [(h is g, str(e)) for h, e in hook] == [(True, "in a callback")]
 
 
+@pytest.mark.in_order
 def test_callbacks_see_failures_and_reading_there_counts(hook):
     seen = []
     gmpx.go(boom).add_done_callback(lambda h: seen.append(h.exception()))

@@ -37,6 +37,7 @@ def test_a_receiver_that_waits_gets_the_very_object(parked):
     assert g.result() is thing
 
 
+@pytest.mark.in_order
 @pytest.mark.parametrize("capacity", [0, 1, 5])
 def test_receivers_are_served_in_the_order_of_their_coming(capacity, parked):
     c = Chan(capacity)
@@ -47,6 +48,7 @@ def test_receivers_are_served_in_the_order_of_their_coming(capacity, parked):
     assert [g.result() for g in gs] == list(range(20))
 
 
+@pytest.mark.in_order
 @pytest.mark.parametrize("capacity", [0, 1, 5])
 def test_senders_are_served_in_the_order_of_their_coming(capacity, parked):
     c = Chan(capacity)
@@ -57,6 +59,7 @@ def test_senders_are_served_in_the_order_of_their_coming(capacity, parked):
         assert g.result() is None
 
 
+@pytest.mark.in_order
 def test_a_freed_slot_goes_to_the_first_parked_sender(parked):
     c = Chan(1)
     c.send("buffered")

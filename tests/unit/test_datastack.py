@@ -168,6 +168,7 @@ def test_parked_goroutines_that_are_cancelled(parked):
     assert gmpx.go(down, 20, lambda: 1).result() == 1
 
 
+@pytest.mark.in_order
 def test_workers_killed_by_an_exception_thrown_into_their_greenlet(parked):
     c = gmpx.Chan()
     where = []

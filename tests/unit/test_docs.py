@@ -13,6 +13,7 @@ import pytest
 
 import gmpx
 import gmpx._core
+import gmpx.aio
 import gmpx.fanout
 import gmpx.io
 import gmpx.patch
@@ -31,7 +32,7 @@ def documented():
             for member, value in vars(thing).items():
                 if not member.startswith("_"):
                     things[f"{name}.{member}"] = value
-    for module in (gmpx.io, gmpx.patch):
+    for module in (gmpx.aio, gmpx.io, gmpx.patch):
         things[module.__name__] = module
         things |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
     return {name: t.__doc__ for name, t in things.items() if ">>>" in (t.__doc__ or "")}
@@ -44,6 +45,8 @@ DOCUMENTED = documented()
 def test_docstring(name):
     globs = {n: getattr(gmpx, n) for n in gmpx.__all__}
     globs["gmpx"] = gmpx
+    if name.startswith("gmpx.aio"):
+        globs |= {n: getattr(gmpx.aio, n) for n in gmpx.aio.__all__}
     if name.startswith("gmpx.io."):
         globs |= {n: getattr(gmpx.io, n) for n in gmpx.io.__all__}
         globs["socket"] = socket

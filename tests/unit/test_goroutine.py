@@ -55,6 +55,7 @@ def test_current_is_the_handle_itself_within_and_without():
     assert g.result() is g
 
 
+@pytest.mark.in_order
 def test_status_follows_a_life(parked):
     c = gmpx.Chan()
     seen = []
@@ -438,6 +439,7 @@ def test_goroutines_lists_exactly_the_live_ones(parked):
     assert not {g.id for g in gmpx.goroutines()} & {g.id for g in gs}
 
 
+@pytest.mark.in_order
 def test_stack_shows_where_a_parked_goroutine_stands(parked):
     c = gmpx.Chan()
 

@@ -233,6 +233,7 @@ def waiting(cond, order, n):
         order.append(n)
 
 
+@pytest.mark.in_order
 @pytest.mark.parametrize("make", [lambda: None, Mutex, RWMutex])
 def test_signal_wakes_one_in_order_broadcast_all(make):
     cond, order = Cond(make()), []

@@ -189,6 +189,7 @@ def test_what_a_goroutine_caught_is_not_kept_by_its_worker():
     assert not any(r() for r in refs)
 
 
+@pytest.mark.in_order
 def test_no_growth_over_200_000_spawns():
     def turn():
         wg = gmpx.WaitGroup()
@@ -199,6 +200,7 @@ def test_no_growth_over_200_000_spawns():
     assert grows(turn, 5) < 400             # free lists: 64 a P, and how the Ps share them
 
 
+@pytest.mark.in_order
 @pytest.mark.parametrize("what", ["handles", "failures", "parks", "timeouts", "names", "contexts"])
 def test_no_growth_whatever_the_goroutines_do(what, hook):
     import contextvars
@@ -238,6 +240,7 @@ def test_no_growth_whatever_the_goroutines_do(what, hook):
     assert hook == []
 
 
+@pytest.mark.in_order
 def test_a_finalizer_that_parks_as_a_handle_goes_holds_no_other_up(parked):
     # A depth that all goroutines shared stayed raised while it waited: past 50 of them no handle's
     # result was dropped any more.

@@ -59,6 +59,7 @@ def test_every_kind_of_wait_is_cancelled(parked):
     assert mu.try_lock(), "no cancelled waiter was handed the lock"
 
 
+@pytest.mark.in_order
 def test_queued_ones_never_run(hook):
     ran = []
     gs = [gmpx.go(ran.append, i) for i in range(500)]

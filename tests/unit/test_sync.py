@@ -21,6 +21,7 @@ def test_wait_returns_at_once_at_zero():
     assert wg.wait(0) is None
 
 
+@pytest.mark.in_order
 def test_wait_waits_for_all_of_go():
     wg = WaitGroup()
     seen = []
@@ -194,6 +195,7 @@ def test_it_has_no_owner_and_is_not_reentrant(in_thread):
             mu.lock(0.001)
 
 
+@pytest.mark.in_order
 def test_waiters_get_it_in_order_and_nobody_barges_in(parked):
     mu = Mutex()
     order = []

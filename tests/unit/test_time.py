@@ -60,6 +60,7 @@ def test_many_timers_at_once_each_fire_once(rng):
     assert sorted(woken) == list(range(5000))
 
 
+@pytest.mark.in_order
 def test_others_run_while_one_sleeps(until):
     g = gmpx.go(gmpx.sleep, 30)
     assert [gmpx.go(lambda i=i: i).result() for i in range(100)] == list(range(100))
@@ -121,6 +122,7 @@ def test_unused_timeouts_leave_no_timer(parked):
         d.recv(0.001)
 
 
+@pytest.mark.in_order
 def test_a_short_timeout_after_a_long_one_and_the_other_way_round():
     c = gmpx.Chan()
     gs = []

@@ -1,5 +1,6 @@
 """wait, as_completed, gather."""
 
+import concurrent.futures
 import gc
 
 import pytest
@@ -125,10 +126,24 @@ def test_a_cancelled_gather_cancels():
 
 def test_bad_input():
     for f in (wait, as_completed, lambda gs: gather(*gs)):
-        with pytest.raises(TypeError, match="Goroutine is needed"):
+        with pytest.raises(TypeError, match="Goroutine or Future is needed"):
             f([3])
     with pytest.raises(ValueError):
         wait([], return_when="SOMETIMES")
     for f in (wait, as_completed):
         with pytest.raises(ValueError):
             f([], timeout=-1)
+
+
+def test_one_that_takes_no_callback_leaves_none_with_the_others():
+    class Refuses(concurrent.futures.Future):
+        def add_done_callback(self, fn):
+            raise LookupError("no")
+
+    for _ in range(20):  # sets have no order
+        others = [concurrent.futures.Future() for _ in range(4)]
+        with pytest.raises(LookupError):
+            gmpx.wait([*others, gmpx.current(), Refuses()], return_when=gmpx.FIRST_COMPLETED)
+        assert all(f._done_callbacks == [] for f in others)
+        for f in others:
+            f.set_result(None)

@@ -51,6 +51,11 @@ cdef void extra_free(gm_g* g) noexcept:
         g.extra = 0
         xdecref(ext.callbacks)
         xdecref(ext.locals)
+        gm_locals_clear(&ext.thread_locals)
+        xdecref(ext.loop)
+        xdecref(ext.task)
+        xdecref(ext.asyncgen_firstiter)
+        xdecref(ext.asyncgen_finalizer)
         xdecref(ext.name)
         xdecref(ext.cancel_message)
         free(ext)

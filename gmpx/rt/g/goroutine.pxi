@@ -216,7 +216,7 @@ cdef void newproc_slow(gm_m* m, gm_g* g) noexcept:
         newproc_foreign(g)
     elif not placing() or not place(m, g):
         runq_put(m.p, g)
-        if hot():
+        if hot() and policy_hot_more():
             wake_p()
         if policy_spawned():
             newproc_first()
@@ -264,6 +264,7 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         x = ext_get(g).locals
         ext_get(g).locals = NULL
         decref(x)
+    tls_end(m, g)
     x = g.ctx
     g.ctx = NULL
     decref(x)
@@ -293,8 +294,11 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
     if wg != NULL:
         if gm_unlikely(g.flags & GF_FAILED):
             wg_failed(m, <WaitGroup>wg, obj)
-        if gm_unlikely((<WaitGroup>wg).is_feed):
-            feed_ended(m, <Feed>wg)
+        if gm_unlikely((<WaitGroup>wg).chains):
+            if (<WaitGroup>wg).is_tasks:
+                tasks_next(m, <Tasks>wg)
+            else:
+                feed_ended(m, <Feed>wg)
         wg_done(m, <WaitGroup>wg)
         decref(wg)
     if gm_unlikely(g.extra != 0):
@@ -307,6 +311,8 @@ cdef void goexit0(gm_m* m, gm_g* g, PyObject* r) noexcept:
         g_recycle(m, g)
     else:
         decref(obj)
+    if gm_unlikely(tls_used):
+        tls_nobody(m)
 
 
 cdef void late_handle(gm_g* g) noexcept:
@@ -537,6 +543,8 @@ cdef void call_excepthook(Goroutine handle, object exc) noexcept:
     except BaseException:
         pass                                # the interpreter is going away
     try:
+        if not callable(hook):
+            raise TypeError(f"gmpx.excepthook must be callable, not {type(hook).__name__}")
         hook(handle, exc)
     except BaseException as e:
         try:

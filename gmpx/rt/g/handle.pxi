@@ -23,7 +23,12 @@ cdef tuple WHY_NAMES = (
     "blocking call",
     "wait_all_parked",
     "IO wait",
+    "threading lock",
+    "queue get",
+    "rate limit",
 )
+
+cdef object await_goroutine = None
 
 cdef tuple STATUS_NAMES = ("idle", "runnable", "running", "waiting", "dead")
 
@@ -118,7 +123,7 @@ cdef class Goroutine:
             if timeout is not None:
                 deadline_of(timeout)        # bad input is bad whatever the state
             return None
-        join_slow(self, timeout)
+        join_slow(self, deadline_of(timeout))
 
     def result(self, timeout=None):
         """result(timeout=None)
@@ -188,6 +193,11 @@ cdef class Goroutine:
             return False
         return not isinstance((<_Failure>self._result).exc, Cancelled)
 
+    @property
+    def _condition(self):
+        # What concurrent.futures.wait and as_completed ask for first.
+        raise TypeError("concurrent.futures waits for Futures: for goroutines use gmpx.wait, gmpx.as_completed")
+
     def _is_system(self):
         """_is_system()
         Whether it is main's or a foreign thread's."""
@@ -201,6 +211,13 @@ cdef class Goroutine:
             found = <list><object>ext.callbacks
             if fn in found:
                 found.remove(fn)
+
+    def __await__(self):
+        """In a coroutine of asyncio's: waits for its end; its value or its exception. See gmpx.aio."""
+        global await_goroutine
+        if await_goroutine is None:
+            from gmpx.aio import _await as await_goroutine
+        return await_goroutine(self)
 
     def cancel(self, msg=None):
         """cancel(msg=None)
@@ -234,8 +251,7 @@ cdef class Goroutine:
         return found
 
 
-cdef int join_slow(Goroutine self, timeout) except -1:
-    cdef int64_t deadline = deadline_of(timeout)
+cdef int join_slow(Goroutine self, int64_t deadline) except -1:
     cdef gm_m* m = getm()
     cdef gm_g* g = getg(m)
     if g == &self.g:
@@ -255,6 +271,15 @@ cdef int check_fork(Goroutine self) except -1:
     return 0
 
 
+cdef object frame_here():
+    # The frame that calls, or None: a goroutine may be a C function.
+    import sys
+    try:
+        return sys._getframe()
+    except ValueError:
+        return None
+
+
 cdef object frame_of(gm_g* g):
     cdef gm_park* pk = g.park
     cdef gm_m* m = gm_tls_m
@@ -264,7 +289,7 @@ cdef object frame_of(gm_g* g):
     if pk.gl != NULL:
         return (<object>pk.gl).gr_frame
     if m != NULL and m.curg == g:
-        return sys._getframe()
+        return frame_here()
     return sys._current_frames().get(pk.m.ident)
 
 

@@ -167,6 +167,25 @@ cdef object c_function(PyMethodDef* d):
 go = make_go()
 
 
+cdef tuple tuple_of(object args):
+    if type(args) is tuple:
+        return args
+    try:
+        found = iter(args)
+    except TypeError:
+        raise TypeError(f"args must be a tuple, not {type(args).__name__}") from None
+    return tuple(found)
+
+
+cdef dict dict_of(object kwargs):
+    if kwargs is None:
+        return {}
+    try:
+        return dict(kwargs)
+    except (TypeError, ValueError) as e:
+        raise TypeError(f"kwargs must be a dict or None, not {type(kwargs).__name__}") from e
+
+
 def spawn(fn, args=(), kwargs=None, *, name=None, context=None):
     """spawn(fn, args=(), kwargs=None, *, name=None, context=None)
     ``go`` with options.
@@ -194,7 +213,7 @@ def spawn(fn, args=(), kwargs=None, *, name=None, context=None):
         if not PyContext_CheckExact(<PyObject*>context):
             raise TypeError(f"context must be a contextvars.Context, not {type(context).__name__}")
         flags |= GF_OWN_CONTEXT
-    packed = (tuple(args), dict(kwargs or {}))
+    packed = (tuple_of(args), dict_of(kwargs))
     if name is not None:
         ext = <gm_gext*>calloc(1, sizeof(gm_gext))
         if ext == NULL:

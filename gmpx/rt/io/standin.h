@@ -36,24 +36,32 @@ static PyObject *gm_standin_one(gm_standin *s, PyObject *self, PyObject *a) {
     if (r < 0) return NULL;
     return r ? gm_standin_call(s, self, &a, a != NULL, NULL) : s->plain.ml_meth(self, a);
 }
-/* VARARGS, with keywords or without: no methods have it here, and no gates. */
-static PyObject *gm_standin_call_var(gm_standin *s, PyObject *a, PyObject *kw) {
+/* VARARGS, with keywords or without: no gates have it. */
+static PyObject *gm_standin_call_var(gm_standin *s, PyObject *self, PyObject *a, PyObject *kw) {
     PyObject *ours = s->ours;   /* it may be taken away meanwhile */
-    PyObject *r;
+    PyObject *r, *all = NULL;
+    Py_ssize_t i, n = PyTuple_GET_SIZE(a);
+    if (s->is_method) {
+        if ((all = PyTuple_New(n + 1)) == NULL) return NULL;
+        PyTuple_SET_ITEM(all, 0, Py_NewRef(self));
+        for (i = 0; i < n; i++) PyTuple_SET_ITEM(all, i + 1, Py_NewRef(PyTuple_GET_ITEM(a, i)));
+        a = all;
+    }
     Py_INCREF(ours);
     r = PyObject_Call(ours, a, kw);
     Py_DECREF(ours);
+    Py_XDECREF(all);
     return r;
 }
 static PyObject *gm_standin_var(gm_standin *s, PyObject *self, PyObject *a) {
     int r = gm_standin_asks(s, self, NULL, 0);
     if (r < 0) return NULL;
-    return r ? gm_standin_call_var(s, a, NULL) : s->plain.ml_meth(self, a);
+    return r ? gm_standin_call_var(s, self, a, NULL) : s->plain.ml_meth(self, a);
 }
 static PyObject *gm_standin_var_kw(gm_standin *s, PyObject *self, PyObject *a, PyObject *kw) {
     int r = gm_standin_asks(s, self, NULL, 0);
     if (r < 0) return NULL;
-    return r ? gm_standin_call_var(s, a, kw) : GM_PLAIN(s, gm_var_kw)(self, a, kw);
+    return r ? gm_standin_call_var(s, self, a, kw) : GM_PLAIN(s, gm_var_kw)(self, a, kw);
 }
 static PyObject *gm_standin_fast(gm_standin *s, PyObject *self, PyObject **a, Py_ssize_t n) {
     int r = gm_standin_asks(s, self, a, n);

@@ -338,6 +338,7 @@ cdef void fork_gs(gm_m* m) noexcept:
         node = node.all_next
     if me != NULL:
         scopes_forked(me.park)
+    locks_forked(m, me)
     for i in range(gm_load_u32_relaxed(&sched.nallp)):
         p_reset(allp[i])
         if i < n:

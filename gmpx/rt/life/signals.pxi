@@ -125,6 +125,15 @@ def _set_signal(plain, number, handler):
         gm_signal_restart(n)
 
 
+def _on_main_goroutine():
+    """_on_main_goroutine()
+--
+
+    Whether the main goroutine calls."""
+    cdef gm_m* m = gm_tls_m
+    return m != NULL and m.kind == M_MAIN and m.curg != NULL and m.curg == m.g_main
+
+
 def _note_sigmask():
     """_note_sigmask()
 --
@@ -239,18 +248,18 @@ cdef void check_signals(gm_m* m) noexcept:
 # have got goes on to it.
 
 cdef bint breaker_armed = False             # GIL: signals go to the breaker
+cdef object set_wakeup_fd = None            # signal's, which cannot be imported any more at the interpreter's exit
 
 
 cdef bint m_deep_begin(gm_m* m) noexcept:
     # M0, GIL held. False: there is no such sleep here.
     global gm_break_user, breaker_armed
-    import signal
     if breaker_armed:
         breaker_forked()                    # an at-fork function before our own, in the child, waits
     if gm_break_open() < 0:
         return False
     try:
-        gm_break_user = signal.set_wakeup_fd(gm_break_fd[1], warn_on_full_buffer=False)
+        gm_break_user = set_wakeup_fd(gm_break_fd[1], warn_on_full_buffer=False)
         if gm_break_user == gm_break_fd[1]:
             gm_break_user = -1
     except BaseException:
@@ -272,15 +281,14 @@ cdef void m_deep_end(gm_m* m) noexcept:
 
 cdef void breaker_disarm() noexcept:
     global gm_break_user, breaker_armed
-    import signal
     try:
         try:
-            found = signal.set_wakeup_fd(gm_break_user, warn_on_full_buffer=False)
+            found = set_wakeup_fd(gm_break_user, warn_on_full_buffer=False)
             if found != gm_break_fd[1]:
-                signal.set_wakeup_fd(found)     # a signal handler's, set meanwhile
+                set_wakeup_fd(found)     # a signal handler's, set meanwhile
         except (OSError, ValueError):
             gm_break_user = -1                  # the program has closed it meanwhile
-            signal.set_wakeup_fd(-1)
+            set_wakeup_fd(-1)
     except BaseException as e:
         unraisable(e)
     breaker_armed = False                       # last: a fork before this finds it
@@ -333,10 +341,13 @@ cdef void sigint_again() noexcept:
 cdef int sigint_restore() except -1:
     global sigint_wanted
     import signal
+    import sys
     sigint_wanted = True
+    handlers = sys.modules.get("gmpx.io.signalling")    # the patch shows CPython's handler for ours, and sets ours for it
+    get, set_ = (handlers.plain_getsignal, handlers.plain_signal) if handlers else (signal.getsignal, signal.signal)
     try:
-        if signal.getsignal(SIGINT) is _sigint_handler:
-            signal.signal(SIGINT, signal.default_int_handler)
+        if get(SIGINT) is _sigint_handler:
+            set_(SIGINT, signal.default_int_handler)
     except ValueError:
         pass
     return 0

@@ -60,10 +60,12 @@ cdef bint sys_finalizing() noexcept:
 
 
 cdef int start() except -1:
-    global empty_tuple, worker_callable, g0_callable, context_sharing, main_ident
+    global empty_tuple, worker_callable, g0_callable, context_sharing, main_ident, set_wakeup_fd
     import atexit
     import os
     import threading
+
+    import _signal
     if PyInterpreterState_Get() != PyInterpreterState_Main():
         raise ImportError("gmpx works in the main interpreter only, not in a subinterpreter")
     cdef Goroutine probe = Goroutine.__new__(Goroutine)
@@ -71,6 +73,10 @@ cdef int start() except -1:
         raise ImportError("gmpx was built wrong: Goroutine's layout is not what G() expects")
     if (<GoroutineHead*>probe).result != <PyObject*>probe._result:
         raise ImportError("gmpx was built wrong: Goroutine's layout is not GoroutineHead's")
+    cdef AioWaiter waiter = AioWaiter.__new__(AioWaiter)
+    if <char*>&waiter.g - <char*><PyObject*>waiter != sizeof(PyObject) or (
+            <char*>&(<AioWaiterHead*><PyObject*>waiter).loop != <char*>&waiter.loop):
+        raise ImportError("gmpx was built wrong: AioWaiter's layout is not AioWaiterHead's")
     (<PyTypeObject*>Goroutine).tp_dealloc = g_dealloc
     gm_greenlet_import()
     gm_gil_init()
@@ -98,6 +104,8 @@ cdef int start() except -1:
     if _probe_datastack():
         gm_root_enable()
     main_ident = threading.main_thread().ident
+    set_wakeup_fd = _signal.set_wakeup_fd
+    lockwatch_start()
     atexit.register(_at_exit)
     if hasattr(threading, "_register_atexit"):
         threading._register_atexit(_await_threads)

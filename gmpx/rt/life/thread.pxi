@@ -147,21 +147,22 @@ cdef bint m_end(gm_m* m) noexcept:
 cdef uint32_t default_procs() except 0:
     """The CPUs that this process may use; env GMPX_MAXPROCS."""
     import os
-    text = os.environ.get("GMPX_MAXPROCS", "")
-    if text:
-        try:
-            n = int(text)
-            if not 1 <= n <= MAX_PROCS:
-                raise ValueError
-            return n
-        except ValueError:
-            raise ValueError(
-                f"GMPX_MAXPROCS must be an int from 1 to {MAX_PROCS}: {text!r}") from None
     try:
-        n = len(os.sched_getaffinity(0))
+        cpus = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
-        n = os.cpu_count() or 1
-    return min(max(n, 1), MAX_PROCS)
+        cpus = os.cpu_count() or 1
+    cpus = min(max(cpus, 1), MAX_PROCS)
+    gm_store_u32_relaxed(&sched.ncpu, cpus)
+    text = os.environ.get("GMPX_MAXPROCS", "")
+    if not text:
+        return cpus
+    try:
+        n = int(text)
+        if not 1 <= n <= MAX_PROCS:
+            raise ValueError
+        return n
+    except ValueError:
+        raise ValueError(f"GMPX_MAXPROCS must be an int from 1 to {MAX_PROCS}: {text!r}") from None
 
 
 def gomaxprocs(n=None):

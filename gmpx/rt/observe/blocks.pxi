@@ -173,8 +173,7 @@ cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except 
     if g == NULL:
         return 0
     import sys
-    import gmpx
-    from gmpx.blocks import BlockReport, default_block_hook
+    from gmpx.blocks import BlockReport, tell
     handle = <object>OBJ(g)
     waiting = local_len(m) + inbox_len(m)
     main_waits = m.kind == M_MAIN and g != m.g_main and (
@@ -183,11 +182,12 @@ cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except 
     if w.from_cpu >= 0:
         # a tenth: others that compute leave it a part of the GIL's time, and of the machine's
         computes = w.cpu_seen - w.from_cpu >= (now - w.from_at) // 10
+    # A clock that stands does not tell, on a loaded machine: it may be the others' turn.
+    computes = computes or gm_sleeps_in_kernel(m.tid) == 0
     stack = stack_of(g, sys._current_frames())
     stack.reverse()
     blockwatch.told += 1
-    hook = getattr(gmpx, "block_hook", default_block_hook)
-    hook(BlockReport(
+    tell(BlockReport(
         handle, m.id, "computing" if computes else "blocked", (now - w.since) * 1e-9, waiting,
         (now - waiting_since(w)) * 1e-9, main_waits, gil_wait * 1e-9, stack))
     return 0

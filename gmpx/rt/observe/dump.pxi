@@ -18,7 +18,8 @@
 #       nothing in its inbox, or is blocking()'s and idle;
 #   V4  the process has no other threads that might call Python (Linux: those of /proc/self/task;
 #       elsewhere unseen).
-#   V3  no Python signal handler but the default one of SIGINT is installed;
+#   V3  no Python signal handler is installed but the default one of SIGINT, or what gmpx.aio.run and asyncio.run
+#       put in its place;
 #   V5  nobody waits for a descriptor.
 # All that could change this needs the GIL, which the look holds, or is an M that V1 sees awake.
 
@@ -42,8 +43,8 @@ class DeadlockError(RuntimeError):
     """Raised in the main goroutine when nothing can ever run again. Its text is the dump.
 
     Every goroutine is parked then, and there is no timer, no other thread that is not parked in
-    gmpx, and no Python signal handler but the default SIGINT one, so it is never a false alarm. On
-    Linux threads that a C library has made count, too; elsewhere they are not seen.
+    gmpx, and no Python signal handler but the default SIGINT one (or that of ``gmpx.aio.run``), so it is never a
+    false alarm. On Linux threads that a C library has made count, too; elsewhere they are not seen.
     """
 
 
@@ -54,13 +55,15 @@ def _snapshot():
 --
 
     All live goroutines: (handle, status, reason, seconds waited, M's id, id of the goroutine that
-    has locked that M or 0, [(code, line) ...], (descriptor, "read" or "write") or None)."""
+    has locked that M or 0, [(code, line) ...], (descriptor, "read" or "write") or None, the text of the
+    lock or SimpleQueue that it waits for or "")."""
     cdef int64_t now = gm_nanotime_coarse() >> SINCE_SHIFT
     cdef Goroutine g
     cdef gm_park* pk
     cdef list found = []
     import sys
     running = sys._current_frames()
+    locks = {<uintptr_t>&(<_LockWaiters>w).q: (<_LockWaiters>w).held for w in lock_waiters.values()}
     for obj in live_goroutines():
         g = <Goroutine>obj
         pk = g.g.park
@@ -74,8 +77,32 @@ def _snapshot():
             if gm_load_u32_acquire(&g.g.status) == G_WAITING:
                 waited = <uint32_t>(<uint32_t>now - pk.since) * (1 << SINCE_SHIFT) * 1e-9
         found.append((obj, g.status, g.wait_reason, waited, mid, locked, stack_of(&g.g, running),
-                      awaited_by(pk) if pk != NULL else None))
+                      awaited_by(pk) if pk != NULL else None,
+                      lock_text(locks.get(<uintptr_t>pk.sudog.queue)) if pk != NULL else ""))
     return found
+
+
+cdef str lock_text(object lock):
+    # A lock of CPython's under the patch. Who has it is known of an RLock alone.
+    cdef PyObject* o = <PyObject*>lock
+    cdef uint64_t owner
+    if lock is None:
+        return ""
+    text = f"{type(lock).__module__}.{type(lock).__name__} at {<uintptr_t>o:#x}"
+    if type(lock) is not rlock_type or gm_rlock_count(o) == 0:
+        return text
+    owner = gm_rlock_owner(o)
+    return f"{text} held by {owner_text(owner)}"
+
+
+cdef str owner_text(uint64_t owner):
+    # TK4
+    cdef gm_g* g = all_gs.head
+    while g != NULL:
+        if owner == (g.goid << 1 | 1) or (g.park != NULL and g == g.park.m.g_main and owner == owner_key(g.park.m, g)):
+            return f"goroutine {g.goid}"
+        g = g.all_next
+    return f"goroutine {owner >> 1}, which has ended" if owner & 1 else f"thread {owner}"
 
 
 cdef object awaited_by(gm_park* pk):
@@ -97,8 +124,7 @@ cdef list stack_of(gm_g* g, dict running):
     if pk.gl != NULL:
         frame = (<object>pk.gl).gr_frame
     elif m != NULL and m.curg == g:
-        import sys
-        frame = sys._getframe()
+        frame = frame_here()
     else:
         frame = running.get(pk.m.ident)
     while frame is not None:
@@ -185,6 +211,8 @@ cdef bint deadlock_look(gm_m* m) noexcept:
         return True
     if any_timer():
         return False                        # an M will run, and sleep again
+    if sys_finalizing():
+        return False                        # nothing can be imported any more: a finalizer hangs, as it would without gmpx
     try:
         if signal_life():
             return False
@@ -294,10 +322,24 @@ cdef bint signal_life() except -1:
     import signal
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
+        if type(handler) is _SignalHandler:
+            handler = handler.handler
         if callable(handler) and handler is not signal.default_int_handler and (
-                handler is not _sigint_handler):
+                handler is not _sigint_handler) and not (number == SIGINT and loop_sigint(handler)):
             return True
     return False
+
+
+cdef bint loop_sigint(handler) except -1:
+    # Whether it does to a loop's main task what the default one does to a program, and nothing else.
+    import functools
+    import sys
+    import types
+    if type(handler) is types.FunctionType:
+        return getattr(handler, "_gmpx_loop_sigint", None) is True      # gmpx.aio.run's
+    runner = getattr(sys.modules.get("asyncio.runners"), "Runner", None)    # 3.11 on
+    return runner is not None and isinstance(handler, functools.partial) and (
+        getattr(handler.func, "__func__", None) is runner._on_sigint)
 
 
 cdef int raise_deadlock(gm_m* m) except -1:
@@ -306,6 +348,7 @@ cdef int raise_deadlock(gm_m* m) except -1:
         text = format_dump()
     except Exception as e:
         text = f"(no dump: {e!r})"
+    tasks_tell()
     set_interrupt(m, DeadlockError("all goroutines are asleep: deadlock\n\n" + text))
     interrupt_main(m)
     return 0

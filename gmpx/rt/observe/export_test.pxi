@@ -218,6 +218,13 @@ def _hook_reached(name):
     return gm_hook_get(_HOOKS[name]) == 2
 
 
+def _lone(bint on):
+    """_lone(on)
+    Whether fresh goroutines are left to the M that spawned them, however long it computes and whatever is known of
+    their code. They are not if it stands in a system call. For tests of an order; GIL builds only."""
+    gm_store_u32_relaxed(&sysmon.lone, on)
+
+
 def _n_callbacks(Goroutine g not None):
     """_n_callbacks(g)
     How many done callbacks it has."""

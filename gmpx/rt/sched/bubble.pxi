@@ -36,10 +36,14 @@ def _bubble_enter(seed):
     Begins a bubble. seed: an int, or None for the order of coming."""
     global bubble_on, bubble_now, bubble_seeded, bubble_threads, bubble_turns
     cdef gm_m* m = getm()
+    cdef object loop = asyncio_module._get_running_loop() if asyncio_module is not None else None
     if getg(m) != NULL and not runs_main(m):
         raise RuntimeError("a bubble belongs to the main goroutine")
     if bubble_on:
         raise RuntimeError("bubbles do not nest")
+    if loop is not None and not loop_parks(loop):
+        raise RuntimeError("the asyncio loop that runs here would wait by the clock of the world, which a bubble keeps "
+                           "from it: run the coroutine by gmpx.aio.run()")
     if spawned_lives():
         raise RuntimeError("a bubble begins with no goroutine but main: " + ", ".join(
             repr(g) for g in live_goroutines() if not (<Goroutine>g).g.flags & GF_SYSTEM))
@@ -132,6 +136,23 @@ def _bubble_now():
 
     Seconds on the bubble's clock, which begins as time.monotonic's; None outside."""
     return bubble_now * 1e-9 if bubble_on else None
+
+
+def _in_bubble():
+    """_in_bubble()
+--
+
+    Whether the calling goroutine, or thread, belongs to a bubble."""
+    return in_bubble(gm_tls_m)
+
+
+cdef bint in_bubble(gm_m* m) noexcept:
+    # m: the caller's, or NULL. J3; and M0's goroutines are all the bubble's.
+    cdef void* ts
+    if gm_likely(not bubble_on):
+        return False
+    ts = <void*>PyThreadState_Get()
+    return m != NULL and m.kind == M_MAIN or PyThreadState_GetID(ts) > bubble_threads or spare_is_busy(ts)
 
 
 def _bubble_settle():

@@ -242,7 +242,8 @@ cdef list codes_outside():
 
 cdef bint place(gm_m* m, gm_g* g) noexcept:
     # Puts a fresh G where an M is to take it that it suits; False: nothing is known that would say so.
-    if not is_placed(g.fn) or gm_load_u32_relaxed(&sched.nprocs) == 1 or bubble_on:
+    if (not is_placed(g.fn) or gm_load_u32_relaxed(&sched.nprocs) == 1 or bubble_on
+            or gm_load_u32_relaxed(&sysmon.lone)):
         return False
     heat_up()
     gm_lock_acquire(&sched.lock)

@@ -41,6 +41,8 @@ cdef extern from *:
     struct __pyx_t_4gmpx_5_core_gm_g;
     GM_INLINE void gm_goready(
         struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int);
+    static GM_NOINLINE void gm_goready_elsewhere(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *);
     """
 
 
@@ -57,6 +59,15 @@ cdef inline void goready "gm_goready"(gm_m* m, gm_g* g, bint next) noexcept nogi
         if m.readynext != NULL:
             gq_put(&m.ready, m.readynext)                   # kicked to the tail, as in runqput
         m.readynext = g
+        return
+    goready_elsewhere(m, g)
+
+
+cdef void goready_elsewhere "gm_goready_elsewhere"(gm_m* m, gm_g* g) noexcept nogil:
+    # Out of line: what channels inline would save registers for it.
+    cdef gm_m* owner = g.park.m
+    if gm_unlikely(owner == &loop_m):
+        loop_ready(m, g)                                    # a coroutine's (rt/io/asyncio.pxi)
         return
     if m != NULL:
         counters(m).readied += 1
@@ -153,7 +164,20 @@ cdef extern from *:
         struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int64_t);
     static GM_NOINLINE int gm_park_foreign(
         struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int64_t);
+    static GM_NOINLINE int gm_park_forbidden(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_t_4gmpx_5_core_gm_g *, int64_t);
     """
+
+cdef int park_forbidden "gm_park_forbidden"(gm_m* m, gm_g* g, int64_t deadline) noexcept:
+    # 0, or what ends the wait before it begins.
+    cdef gm_park* pk = g.park
+    if g.flags & GF_CANCEL and not g.flags & GF_SHIELD and park_win(pk, armed_word(pk)):
+        g.flags &= ~<uint32_t>GF_CANCEL                 # a cancel that came before this wait
+        return WAKE_CANCEL
+    if deadline < 0 and loop_stops(m, g) and not scopes_timed(pk) and park_win(pk, armed_word(pk)):
+        return WAKE_LOOP
+    return 0
+
 
 cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     # Gives the M away until a waker wins g's park word. The caller has armed the park.
@@ -166,10 +190,12 @@ cdef int gopark(gm_m* m, gm_g* g, int64_t deadline) noexcept:
     counters(m).parked += 1
     if not GM_FREE_THREADED:
         learn(m, g, False)
-    if gm_unlikely(g.flags & GF_CANCEL) and not g.flags & GF_SHIELD and park_win(pk, armed_word(pk)):
-        g.flags &= ~<uint32_t>GF_CANCEL                 # a cancel that came before this wait
-        gm_store_u32_relaxed(&g.status, G_RUNNING)
-        return WAKE_CANCEL
+    if gm_unlikely(g.flags & (GF_CANCEL | GF_LOOP | GF_SYSTEM)) and (
+            g.flags & (GF_CANCEL | GF_LOOP) or m.keeps_off or modules_used[0] != modules_seen):
+        r = park_forbidden(m, g, deadline)
+        if r != 0:
+            gm_store_u32_relaxed(&g.status, G_RUNNING)
+            return r
     if gm_unlikely(pk.scopes != NULL) and scopes_interrupt(pk):
         gm_store_u32_relaxed(&g.status, G_RUNNING)
         scopes_delivered(pk)
@@ -216,12 +242,16 @@ cdef int park_m(gm_m* m, gm_g* g) noexcept:
         execute(m, g)                       # nobody else came: no switch at all
         return 0
     pk.gl = current_greenlet(pk)            # K5
+    if gm_unlikely(pk.gl == NULL):
+        return park_broken(m, g)
+    tls_leave(m, g)
     if gm_unlikely(next == NULL):
         r = switch_to(m.g0)                 # the M stops and leaves g behind: for good
     else:
         r = transfer(m, next)
     if gm_unlikely(m.curg != g):
         r = park_resumed_by(m, g, r)
+    tls_return(m, g)
     if gm_unlikely(r < 0):
         return park_broken(m, g)
     decref(pk.gl)
@@ -231,7 +261,8 @@ cdef int park_m(gm_m* m, gm_g* g) noexcept:
 
 cdef inline PyObject* current_greenlet(gm_park* pk) noexcept:
     # A new reference to the greenlet that runs: nearly always the goroutine's home, which its
-    # token tells for a tenth of what greenlet's own answer costs.
+    # token tells for a tenth of what greenlet's own answer costs. NULL: an exception is set, the interpreter shuts
+    # down, and what was to run next is left.
     cdef void* token = gm_greenlet_token(pk.m.ts)
     if gm_likely(token != NULL and token == pk.home_token):
         incref(pk.home)
@@ -242,7 +273,11 @@ cdef inline PyObject* current_greenlet(gm_park* pk) noexcept:
 cdef PyObject* current_greenlet_slow(gm_park* pk, void* token) noexcept:
     cdef PyObject* gl = greenlet_current()
     if gl == NULL:
-        fatal("greenlet has been shut down under a running goroutine")
+        PyErr_Clear()
+        if not sys_finalizing():
+            fatal("greenlet has been shut down under a running goroutine")
+        PyErr_SetString(<PyObject*>RuntimeError, "gmpx cannot be used while the interpreter shuts down")
+        return NULL
     if gl == pk.home:
         pk.home_token = token               # home lives, so no other greenlet can have it
     return gl
@@ -349,4 +384,6 @@ cdef int park_raise(gm_m* m, int reason, str what) except -1:
         raise Interrupted()
     if reason == WAKE_NOMEM:
         raise MemoryError()
+    if reason == WAKE_LOOP:
+        return loop_told(gm_tls_m.curg, what)
     return raise_interrupt(m)

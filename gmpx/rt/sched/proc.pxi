@@ -553,6 +553,9 @@ cdef inline int yield_now "gm_yield_now"(gm_m* m, gm_g* g) except -1:
     else:
         pk = g.park
         pk.gl = current_greenlet(pk)
+        if gm_unlikely(pk.gl == NULL):
+            gosched_broken(m, g)
+        tls_leave(m, g)
         r = transfer(m, next)
         while gm_unlikely(m.curg != g):
             r = -1
@@ -560,6 +563,7 @@ cdef inline int yield_now "gm_yield_now"(gm_m* m, gm_g* g) except -1:
                 break                   # thrown into by greenlet itself
             throw_back(m)
             r = 0
+        tls_return(m, g)
         if gm_unlikely(r < 0):
             xdecref(pk.gl)
             pk.gl = NULL

@@ -81,6 +81,8 @@ cdef bint judge(int64_t now, bint* quiet, int64_t* nap) noexcept nogil:
     else:
         sysmon.puts_at = 0
     quiet[0] = not queued
+    if gm_load_u32_relaxed(&sysmon.lone):
+        gm_store_i64_relaxed(&sysmon.hot_until, 0)
     if not GM_FREE_THREADED:
         heat(now, queued, seen)
         if queued:
@@ -205,7 +207,7 @@ cdef uint32_t verdict_on(gm_p* p, gm_m* m, int64_t stood, int64_t cpu) noexcept 
         # A clock that stands does not tell, on a loaded machine: it may be the others' turn.
         if gm_load_u32_relaxed(&p.verdict) == STANDS_BLOCKED or gm_sleeps_in_kernel(m.tid) != 0:
             return STANDS_BLOCKED
-    if stood < STALL_NS:
+    if stood < STALL_NS or gm_load_u32_relaxed(&sysmon.lone):
         return STANDS_NOT
     if p.other >= OTHER_SAMPLES and cpu < STALL_NS // 2:
         return STANDS_BLOCKED

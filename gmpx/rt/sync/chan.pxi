@@ -100,7 +100,17 @@ cdef inline bint chan_try_send(gm_m* m, Chan c, PyObject* v) except -1:
         chan_grow(c)
 
 
-cdef inline PyObject* chan_try_recv(gm_m* m, Chan c) noexcept:
+cdef extern from *:
+    """
+    /* As gm_getm: the compiler would call it instead, from where select picks its case. */
+    struct __pyx_t_4gmpx_5_core_gm_m;
+    struct __pyx_obj_4gmpx_5_core_Chan;
+    GM_INLINE PyObject *gm_chan_try_recv(
+        struct __pyx_t_4gmpx_5_core_gm_m *, struct __pyx_obj_4gmpx_5_core_Chan *);
+    """
+
+
+cdef inline PyObject* chan_try_recv "gm_chan_try_recv"(gm_m* m, Chan c) noexcept:
     # The item, owned by the caller; NULL when there is none now.
     cdef gm_sudog* s
     cdef PyObject* v
@@ -202,6 +212,21 @@ cdef inline object take_ref(PyObject* v):
     return o
 
 
+cdef Py_ssize_t capacity_of(object capacity) except -1:
+    # What is no small int.
+    cdef Py_ssize_t n
+    import operator
+    try:
+        n = index_of(capacity, "channel capacity")
+    except OverflowError:
+        if operator.index(capacity) > 0:
+            raise
+        n = -1
+    if n < 0:
+        raise ValueError(f"channel capacity must not be negative: {capacity}")
+    return n
+
+
 @cython.final
 cdef class Chan:
     """Chan(capacity=0)
@@ -211,7 +236,7 @@ cdef class Chan:
         capacity: items that it holds, >= 0; 0 is a rendezvous: send waits for its receiver.
 
     Raises:
-        ValueError: negative capacity.
+        ValueError: negative capacity. TypeError: not an int. OverflowError: too large.
 
     >>> c = Chan(2)
     >>> c.send("a"); c.send("b"); c.close()
@@ -222,11 +247,10 @@ cdef class Chan:
     def __cinit__(self, capacity=0):
         global next_chan_id
         cdef Py_ssize_t n
-        if isinstance(capacity, float):
-            raise TypeError("capacity must be an int, not float")
-        n = capacity
+        n = long_as_ssize(<PyObject*>capacity) if type(capacity) is int else -1
         if n < 0:
-            raise ValueError(f"channel capacity must not be negative: {n}")
+            PyErr_Clear()
+            n = capacity_of(capacity)
         self.room = n
         self.size = min(n, CHAN_SLOTS)
         self.buf = [None] * self.size

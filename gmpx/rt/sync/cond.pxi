@@ -13,10 +13,14 @@
 # ---- Cond ----------------------------------------------------------------------------------
 
 cdef int cond_lock(object lock) except -1:
+    cdef gm_m* m
     if type(lock) is Mutex:
         mutex_lock(<Mutex>lock, NO_DEADLINE)
-    else:
+    elif type(lock) is RWMutex:
         rw_lock(<RWMutex>lock, NO_DEADLINE)
+    else:                                   # CPython's, under the patch
+        m = getm()
+        lock_wait(TK_RLOCK if isinstance(lock, rlock_type) else TK_LOCK, <PyObject*>lock, m, getg(m), NO_DEADLINE)
     return 0
 
 
@@ -258,6 +262,14 @@ cdef class Event:
         if deadline == TRY_ONCE:
             raise TimeoutError("Event.wait timed out")
         wait_on(m, getg(m), &self.waiters, WHY_EVENT, deadline, "Event.wait")
+        return True
+
+    def _wait_call(self):
+        """_wait_call()
+        Waits as a call does that blocks: also where a loop of asyncio's stops for it."""
+        cdef gm_m* m = getm()
+        if not self.on:
+            wait_on(m, getg(m), &self.waiters, WHY_BLOCKING, NO_DEADLINE, "the call")
         return True
 
     def __repr__(self):

@@ -24,7 +24,7 @@ cdef class Feed(FailFast):
         self.ctx = context_snapshot(m)
         if self.ctx == NULL:
             raise MemoryError()
-        self.is_feed = True
+        self.chains = True
 
     def __dealloc__(self):
         xdecref(self.ctx)

@@ -110,6 +110,10 @@ cdef class GroupCore(WaitGroup):
         The body begins."""
         if self.entered:
             raise RuntimeError("a Group can be entered only once")
+        cdef gm_m* m = getm()
+        if m.curg != NULL and m.curg.flags & (GF_LOOP | GF_SYSTEM) and loop_runs(m, m.curg):
+            raise RuntimeError("the end of a Group would stop the asyncio loop that runs in this goroutine: use "
+                               "'await gmpx.go(f)', where f has the group, or asyncio.TaskGroup")
         self.entered = True
         self.scope = Scope.__new__(Scope)
         self.scope.open(NO_DEADLINE)

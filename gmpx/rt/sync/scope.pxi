@@ -69,6 +69,19 @@ cdef bint scopes_interrupt(gm_park* pk) noexcept nogil:
     return due and park_win(pk, armed_word(pk))
 
 
+cdef bint scopes_timed(gm_park* pk) noexcept nogil:
+    # Whether the time of a scope will end this park.
+    cdef gm_scope* s
+    cdef bint found = False
+    scopes_lock(pk)
+    s = pk.scopes
+    while s != NULL and not s.is_shield and not found:
+        found = s.state == SCOPE_FIRED or (s.state == SCOPE_OPEN and s.timer.index >= 0)
+        s = s.outer
+    scopes_unlock(pk)
+    return found
+
+
 cdef void scopes_delivered(gm_park* pk) noexcept nogil:
     cdef gm_scope* s
     scopes_lock(pk)
@@ -198,7 +211,7 @@ cdef class Scope:
     """Scope()
     What Group and timeout are made of. One use; opened and closed by the same goroutine."""
 
-    def __cinit__(self, *args, **kwargs):
+    def __cinit__(self):                    # whatever __init__ takes: Cython drops it
         self.s.timer.index = -1
         self.s.timer.word = TIMER_SCOPE
         self.s.obj = <PyObject*>self
@@ -280,7 +293,8 @@ cdef class timeout(Scope):
     Cancelled, which becomes TimeoutError when it leaves the block. A block that waits no more is
     not interrupted, and nothing is raised: a busy loop or time.sleep runs on. If the goroutine
     itself is cancelled, or an outer time-out is over, too, that wins. Not around a ``yield``: the
-    consumer's waits would be interrupted.
+    consumer's waits would be interrupted. On a thread of the program's own it limits gmpx's own waits alone:
+    what ``gmpx.patch`` has patched blocks that thread as it did before. There ``go(fn).result()``.
 
     Args:
         seconds: a number >= 0; 0 interrupts the first wait; None never does.
@@ -302,7 +316,8 @@ cdef class timeout(Scope):
     cdef bint over
 
     def __init__(self, seconds):
-        deadline_of(seconds)                    # bad input is bad at once
+        if seconds is not None:
+            seconds_of(seconds, "timeout")      # bad input is bad at once
         self.seconds = seconds
 
     def __enter__(self):
@@ -317,7 +332,9 @@ cdef class timeout(Scope):
 
     def reset(self, seconds):
         """reset(seconds)
-        Starts the time anew, from now, inside the block; of no use once it is over.
+        Starts the time anew, from now, inside the block; of no use once it is over. With None there is no limit
+        any more: where another goroutine says that, a wait of the block in a coroutine, which the limit let through,
+        may stop its loop for good.
 
         Raises:
             RuntimeError: outside of the block.
@@ -369,7 +386,9 @@ cdef class shield(Scope):
     'cleaned up'
     """
 
-    def __init__(self):
+    def __init__(self, *args):
+        if args:
+            raise TypeError(f"shield() takes no arguments, {len(args)} given")
         self.s.is_shield = True
 
     def __enter__(self):

@@ -27,6 +27,7 @@ cdef enum:
 cdef enum:                      # select_pick
     PICK_NOTHING = -1
     PICK_ERROR = -2
+    PICK_FUTURE = -3            # a case is a Future
 
 cdef enum:
     SMALL_INTS = 257            # CPython has the ints below this in store, for ever
@@ -119,14 +120,16 @@ cdef inline Py_ssize_t select_pick(gm_m* m, gm_g* g, PyObject** cases, Py_ssize_
 
 
 cdef Py_ssize_t select_bad_case(PyObject* case, Py_ssize_t i) noexcept:
-    # PICK_ERROR, with the exception set.
+    # PICK_ERROR, with the exception set, or PICK_FUTURE.
     try:
+        if isinstance(<object>case, future_base):
+            return PICK_FUTURE
         found = <object>case
         if isinstance(found, Goroutine):
             e = RuntimeError(f"select case {i}: {found!r} cannot join itself")
         else:
             e = TypeError(f"select case {i} must be a Chan, a tuple (Chan, value), a Goroutine, a "
-                          f"Readiness or None, not {found!r:.200}")
+                          f"Future, a Readiness or None, not {found!r:.200}")
     except Exception as inner:
         e = inner
     PyErr_SetNone_of(e)
@@ -210,6 +213,8 @@ cdef PyObject* select_run(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
         i = select_pick(m, m.curg, cases, n)
         if i == PICK_ERROR:
             return NULL
+        if i == PICK_FUTURE:
+            return select_futures(m, cases, n, block, deadline)
         if i != PICK_NOTHING:
             r = select_do(m, cases[i], i)
         elif not block:
@@ -221,6 +226,34 @@ cdef PyObject* select_run(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
             r = select_park(m, getg(m), cases, n, deadline)
         if gm_likely(r != NULL):
             return r
+
+
+cdef PyObject* select_futures(gm_m* m, PyObject** cases, Py_ssize_t n, bint block,
+                              int64_t deadline) except NULL:
+    # A Future's case is one of a channel that it is sent into at its end.
+    found = []
+    told = []
+    try:
+        for i in range(n):
+            case = <object>cases[i]
+            if isinstance(case, future_base):
+                c = Chan(1)
+                told.append((case, c.send_nowait))
+                future_tells(case, c.send_nowait)
+                case = c
+            found.append(case)
+        items = tuple(found)
+        return select_run(m, gm_tuple_items(<PyObject*>items), n, block, deadline)
+    finally:
+        for case, fn in told:
+            future_untells(case, fn)
+
+
+cdef extern from *:
+    """
+    #define gm_tuple_items(t) (((PyTupleObject *)(t))->ob_item)
+    """
+    PyObject** gm_tuple_items(PyObject*) noexcept
 
 
 cdef extern from *:
@@ -444,15 +477,15 @@ cdef object make_select():
 Waits until one of several operations can go on, and does that one alone.
 
 Args:
-    cases: each a Chan (receive from it), a tuple (Chan, value) (send value to it), a Goroutine
-        (wait for its end), a Readiness (``gmpx.io.readable(fd)``, ``writable(fd)``: wait for a
+    cases: each a Chan (receive from it), a tuple (Chan, value) (send value to it), a Goroutine or
+        Future (wait for its end), a Readiness (``gmpx.io.readable(fd)``, ``writable(fd)``: wait for a
         descriptor) or None (never ready). A channel may stand in several cases. When more than one
         is ready, each has the same chance.
     block: False: returns at once, also when none is ready.
     timeout: seconds; None waits for ever, 0 tries once.
 
 Returns:
-    (index of the case, value, ok). value: what was received, the Goroutine that has ended, what
+    (index of the case, value, ok). value: what was received, the Goroutine or Future that has ended, what
     is ready for I/O, or None for a send. ok is False only for a receive on a closed and drained channel. With
     block=False and none ready: (-1, None, False).
 

@@ -59,11 +59,35 @@ cdef int sem_release(Semaphore sem, Py_ssize_t n) except -1:
     return 0
 
 
+cdef extern from "Python.h":
+    Py_ssize_t long_as_ssize "PyLong_AsSsize_t"(PyObject*) noexcept
+
+
+cdef Py_ssize_t index_of(object n, str what) except? -1:
+    # An int, or what stands for one.
+    cdef Py_ssize_t k
+    if type(n) is int:
+        k = long_as_ssize(<PyObject*>n)
+        if gm_likely(k != -1 or PyErr_Occurred() == NULL):
+            return k
+        PyErr_Clear()
+        raise OverflowError(f"{what} is out of range: {n}")
+    try:
+        return n
+    except TypeError:
+        raise TypeError(f"{what} must be an int, not {type(n).__name__}") from None
+
+
 cdef Py_ssize_t count_of(object n, Py_ssize_t least, str what) except -1:
+    # least: 0 or more.
     cdef Py_ssize_t k
     if isinstance(n, bool) or not isinstance(n, int):
         raise TypeError(f"{what} must be an int, not {type(n).__name__}")
-    k = n
+    k = long_as_ssize(<PyObject*>n)
+    if gm_unlikely(k == -1 and PyErr_Occurred() != NULL):
+        PyErr_Clear()
+        if n > 0:
+            raise ValueError(f"{what} must be at most {PY_SSIZE_T_MAX}: {n}")
     if k < least:
         raise ValueError(f"{what} must be at least {least}: {n}")
     return k

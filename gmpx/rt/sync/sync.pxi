@@ -71,19 +71,21 @@ cdef class WaitGroup:
     def __init__(self):
         pass                                # refuses arguments
 
-    def add(self, Py_ssize_t n=1):
+    def add(self, n=1):
         """add(n=1)
         Adds n, which may be negative, to the counter; at zero the waiters go on.
 
         Raises:
-            ValueError: the counter would become negative; it is unchanged.
+            ValueError: the counter would become negative; it is unchanged. TypeError: n is not an int.
+            OverflowError: too large.
         """
         cdef gm_m* m = getm()
-        if n < -self.n:
+        cdef Py_ssize_t k = index_of(n, "n")
+        if k < -self.n:
             raise ValueError(f"negative WaitGroup counter: {self.n} + {n}")
-        if n > PY_SSIZE_T_MAX - self.n:
+        if k > PY_SSIZE_T_MAX - self.n:
             raise OverflowError(f"WaitGroup counter too large: {self.n} + {n}")
-        self.n += n
+        self.n += k
         if self.n == 0:
             wg_release(m, self)
 

@@ -73,13 +73,17 @@ def missing():
     return None
 
 
-@pytest.fixture(scope="session")
-def debug_build(tmp_path_factory):
-    """A directory with gmpx, built with GMPX_DEBUG=1."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
-    directory = tmp_path_factory.mktemp("debug")
+BUILD = []
+
+
+def in_background(background, items):
+    if any("debug_build" in getattr(item, "fixturenames", ()) for item in items):
+        BUILD.append(background.ask(build, background.directory / "debug"))
+
+
+def build(directory):
+    """Copies gmpx there and builds it with GMPX_DEBUG=1."""
+    directory.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, directory)
     built = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "*.c")
@@ -93,6 +97,15 @@ def debug_build(tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+@pytest.fixture(scope="session")
+def debug_build():
+    """A directory with gmpx, built with GMPX_DEBUG=1."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    return BUILD[0].result()
 
 
 @pytest.fixture

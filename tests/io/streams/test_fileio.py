@@ -10,6 +10,8 @@ import gmpx
 from gmpx import Cancelled, go
 from two_ends import PATIENCE, error_of, fill
 
+pytestmark = pytest.mark.in_order  # who comes first to a file has its lock
+
 
 def test_files_over_pipes(pipe, parked):
     data = os.urandom(1_000_000)
