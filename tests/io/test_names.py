@@ -46,9 +46,19 @@ class Library:
     def __init__(self):
         self.calls = []
         self.gates = {}
+        self.opened = False
 
     def gate(self, host):
-        return self.gates.setdefault(host, threading.Event())
+        gate = self.gates.setdefault(host, threading.Event())
+        if self.opened:
+            gate.set()
+        return gate
+
+    def open(self):
+        """All, also those of questions that a thread has yet to come to."""
+        self.opened = True
+        for gate in list(self.gates.values()):
+            gate.set()
 
     def getaddrinfo(self, host, *args):
         if args and args[-1] & socket.AI_NUMERICHOST:
@@ -71,8 +81,7 @@ def library(patched, monkeypatch):
     monkeypatch.setattr(names, "plain_getaddrinfo", library.getaddrinfo)
     monkeypatch.setattr(names, "plain_gethostbyname_ex", library.gethostbyname_ex)
     yield library
-    for gate in library.gates.values():
-        gate.set()
+    library.open()
 
 
 def look_up(host, port=80):
@@ -200,8 +209,7 @@ def test_silence_does_not_keep_the_others_waiting(library, parked, until):
     for g in silent:
         g.cancel()
     gmpx.wait(silent)
-    for gate in library.gates.values():
-        gate.set()
+    library.open()
     until(lambda: not names._pool.workers and threads() <= before + 8)  # of the runtime's
 
 
