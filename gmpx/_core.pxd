@@ -97,6 +97,10 @@ cdef enum:                      # gm_m.kind
     M_FOREIGN = 2               # a thread of the user's: parks on its note, never schedules
     M_DEAD = 3                  # no thread: waits for reuse
 
+cdef enum:                      # gm_m.seeks, but for 0: it runs Gs
+    M_SEEKS = 1                 # it has none, and looks for one without the GIL
+    M_STARTS = 2                # its thread does not run Python code yet
+
 cdef enum:                      # gm_park.why; the words are in rt/g/handle.pxi
     WHY_RECV = 0
     WHY_SEND = 1
@@ -311,10 +315,12 @@ cdef struct gm_p:
     gm_u32 learns               # sysmon, owner: there is a sample that learn has not seen
     gm_u64 looked_ns            # sysmon / owner: time that its samples stand for
     gm_u64 outside_ns           # of that, time that its Gs were outside
+    gm_u64 outside_cpu_ns       # of that, CPU time that they used
     gm_u64 sampled_tick         # sysmon / owner: sched_tick at the latest sample
     int64_t learnt_at           # owner: when learn has last attributed what had come, and up to what
     uint64_t learnt_looked
     uint64_t learnt_ns
+    uint64_t learnt_cpu_ns
     uint64_t learnt_tick
     uint64_t learnt_runs
     gm_u32 outside              # sysmon / thieves: its last samples, a bit each, the latest lowest: its G was outside
@@ -325,6 +331,7 @@ cdef struct gm_p:
     int other                   # since its M was last found with it, that found another having it
     int64_t cpu                 # its M's CPU time at the last sample, at cpu_at
     int64_t cpu_at
+    int64_t still_at            # until when it was last seen to run
     gm_u32 verdict              # STANDS_*, sysmon / thieves
     gm_u32 grant                # STANDS_BUSY: how many Gs thieves may take, sysmon sets, they take
     uint32_t grant_next         # how many at the next look
@@ -428,7 +435,7 @@ cdef struct gm_m:
     int64_t look_at             # owner: when a sleep ends to look whether anything can ever run
     bint made_none              # owner: it could not have another thread made for what is queued
     gm_u32 hosts                # owner, before it sleeps / sched.lock: started Gs that are bound to it
-    gm_u32 seeks                # owner / sysmon: it has no G, and looks for one without the GIL
+    gm_u32 seeks                # owner / sysmon: M_SEEKS, M_STARTS
     bint searches               # owner: a worker greenlet of its own, in find_runnable
     bint looked                 # owner: it has, and nothing has run here since
     int64_t look_again          # owner (M0): how long the next look may wait, threads being there
@@ -484,7 +491,8 @@ cdef struct gm_sched:
     gm_u32 nm                   # worker threads that live
     gm_u32 nlocked              # of them, kept to one goroutine (lock_os_thread)
     gm_u32 ncpu                 # constant from the first contact on: the CPUs that the process may use
-    gm_u32 nblocked             # sysmon / anyone: workers that it has found in a system call
+    gm_u32 nblocked             # sysmon / anyone: Ms that it has found in a system call
+    gm_u32 nblocked_own         # those of them that hold regular Ps
     gm_u32 undelivered          # anyone: Ms' `fired` lists may hold something
     gm_u32 look_asked           # M0 is to look for a deadlock once more
     gm_u32 frozen               # a bubble has the clock: sysmon leaves timers alone
@@ -505,7 +513,9 @@ cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     int quiet                   # looks in a row that saw nothing to watch
     gm_i64 hot_until            # sysmon, spawners: see rt/sched/watch.pxi
     gm_i64 placed_until         # spawners: see heat_up
+    gm_i64 waiting_until        # with the GIL / anyone: until when placed code counts that waits (rt/sched/learn.pxi)
     int vain                    # looks in a row that found no goroutine outside
+    int lessons                 # looks since it was woken at those that take turns
     int cold                    # the same, in a hot time
     int steady                  # that found all Ps busy and some outside, none in the kernel; 2 at most
     int64_t fresh_start         # when vain was last 0

@@ -312,3 +312,46 @@ def test_a_sleep_of_main_costs_no_search(child):
     spins, parks = (after[k] - before[k] for k in ("spins", "m_parks"))
     assert spins <= parks + 2, (spins, parks)
     """).end(0)
+
+
+# ---- what sysmon sees of the GIL -----------------------------------------------------------------
+
+@gil
+def test_who_waits_for_the_gil_is_seen(child):
+    """The count is private to the C library: this says when its place has changed."""
+    child(SETUP + """
+    import sys
+    assert _core._gil_wanted() is not True      # there is but one thread
+    if _core._gil_wanted() is None:
+        sys.exit()
+    over = False
+    def spins():
+        while not over:
+            pass
+    threads = [threading.Thread(target=spins, daemon=True) for _ in range(2)]
+    for t in threads:
+        t.start()
+    until = time.monotonic() + PATIENCE
+    while not _core._gil_wanted():
+        assert time.monotonic() < until, "two threads that compute, and nobody waits for the GIL"
+    over = True
+    for t in threads:
+        t.join()
+    assert _core._gil_wanted() is False
+    """).end(0)
+
+
+def test_a_call_that_wakes_often_holds_back_nobody(child):
+    child(SETUP + """
+    gmpx.gomaxprocs(2)
+    def polls():
+        begun.release()
+        until = time.monotonic() + PATIENCE
+        while not gate.is_set() and time.monotonic() < until:
+            time.sleep(1e-4)
+        return gate.is_set()
+    def boss():
+        gmpx.go(gmpx.go, gate.set)              # behind it, on one ring
+        return polls()
+    assert gmpx.go(boss).result(timeout=2 * PATIENCE)
+    """).end(0)

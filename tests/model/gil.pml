@@ -15,6 +15,7 @@
  *           stands computes, or blocks (KIND=BLOCKED). FOREIGN: a thread puts a G on the global
  *           queue. READIER: a thread readies a G of M1.
  *           HOT: the work may be done without the GIL; hot is a hint that changes at any moment, FLIPS times.
+ *           A further M may be of use, or not, as the CPUs are (policy_hot_more, placed_more): not, only if one is awake.
  *           PLACE: and the Gs may be placed; HOSTS1, HOSTS2: how many started Gs M1 and M2 host.
  *           RECYCLE, for itself: a foreign thread parks, is readied, ends; its M serves another
  *           thread that parks, while the first one's waker is still to call wake_m.
@@ -323,6 +324,16 @@ inline spins_no_more()          /* stop_m's: who is on midle may be set spinning
 }
 
 #ifdef HOT
+#define AWAKE_PS (REGS - npidle)
+
+inline wake_more()              /* wake_p, if there is a CPU for one more */
+{
+    if
+    :: AWAKE_PS >= 1
+    :: wake_p()
+    fi
+}
+
 inline spin_end()               /* policy_found */
 {
     atomic {
@@ -332,7 +343,7 @@ inline spin_end()               /* policy_found */
         fi
     }
     if
-    :: won -> won = false; wake_p()
+    :: won -> won = false; wake_more()
     :: else
     fi
 }
@@ -387,11 +398,11 @@ inline go_here()                /* newproc_publish, newproc_slow, policy_spawned
         fi
     }
     sysmon_watch();
-    wake_p()
+    wake_more()
 #elif defined(HOT)
     if
     :: hot && hold[me] >= REGS -> atomic { lock(); glob++; puts++ } policy_queued()
-    :: hot && hold[me] < REGS -> ring[hold[me]]++; wake_p(); sysmon_watch()    /* a fence */
+    :: hot && hold[me] < REGS -> ring[hold[me]]++; wake_more(); sysmon_watch()    /* a fence */
     :: !hot -> pend[me]++; sysmon_watch()
     fi
 #elif defined(BUG_WATCH_FIRST)
@@ -418,6 +429,8 @@ inline steal_from(x)            /* policy_steals */
         fi
 #ifdef HOT
     :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS -> ring[x]--; got = true
+    :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS && AWAKE_PS >= 2 && (
+            verdict[x] == 0 || moved[x])                /* it is one too many */
 #endif
     :: else
     fi
@@ -461,26 +474,32 @@ inline look_at_glob()
 
 #ifdef PLACE
 #define SOME 7                  /* left to one that is awake and looks */
-#define AWAKE(x) (me != x && seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me))
+#define SUITS(x) (FEWER(HOSTS(x), HOSTS(me)) && (more || HOSTS(x) > 0))
+#define AWAKE(x) (me != x && seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me) && (more || HOSTS(x) > 0))
 bool seeks[NM];
 
 inline leaves_to()
 {
     if
     :: glob > 0 && LEAVES_PLACED ->
+        if                      /* whether one more M is to host */
+        :: more = true
+        :: more = false
+        fi;
         if
         :: AWAKE(1) || AWAKE(2) -> other = SOME
         :: else ->
         if
-        :: midle[2] && FEWER(HOSTS(2), HOSTS(me)) && !(midle[1] && HOSTS(1) < HOSTS(2)) -> other = 2
-        :: midle[1] && FEWER(HOSTS(1), HOSTS(me)) && !(midle[2] && HOSTS(2) <= HOSTS(1)) -> other = 1
+        :: midle[2] && SUITS(2) && !(midle[1] && SUITS(1) && HOSTS(1) < HOSTS(2)) -> other = 2
+        :: midle[1] && SUITS(1) && !(midle[2] && SUITS(2) && HOSTS(2) <= HOSTS(1)) -> other = 1
         :: else ->
             if
-            :: !started[2] && !made_none -> other = me
+            :: !started[2] && !made_none && more -> other = me
             :: else
             fi
         fi
         fi;
+        more = false;
         if
         :: other != me -> made_none = false
         :: else
@@ -572,7 +591,7 @@ proctype M(byte me)
     bool post, won, got;
 #ifdef PLACE
     byte other = NONE;
-    bool made_none, sent;
+    bool made_none, sent, more;
 #endif
     if
     :: me == 0 ->               /* its own goroutine */
@@ -808,7 +827,7 @@ active proctype Sysmon()
         }
 #ifdef HOT
         if
-        :: hot && queued -> wake_p()            /* heat */
+        :: hot && queued -> wake_more()         /* heat */
         :: else
         fi;
 #endif

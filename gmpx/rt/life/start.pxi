@@ -21,6 +21,7 @@ cdef void sched_reset() noexcept nogil:
     gm_store_u32_relaxed(&sched.stopping, 0)
     gm_store_u32_relaxed(&sched.exiting, 0)
     gm_store_u32_relaxed(&sched.nblocked, 0)
+    gm_store_u32_relaxed(&sched.nblocked_own, 0)
     gm_store_u32_relaxed(&sched.undelivered, 0)
     gm_store_u32_relaxed(&sched.over, 0)
 

@@ -218,6 +218,12 @@ def _hook_reached(name):
     return gm_hook_get(_HOOKS[name]) == 2
 
 
+def _gil_wanted():
+    """_gil_wanted()
+    Whether a thread waits for the GIL; None where that cannot be seen."""
+    return gm_gil_is_wanted() if gm_gil_sees() else None
+
+
 def _lone(bint on):
     """_lone(on)
     Whether fresh goroutines are left to the M that spawned them, however long it computes and whatever is known of

@@ -14,7 +14,11 @@ cdef extern from "rt/platform/gil.h" nogil:
     enum: GM_GIL_FREE
     enum: GM_GIL_HELD
     enum: GM_GIL_OTHER
+    enum: GM_GIL_WANTED
     bint gm_gil_is_free() nogil
+    bint gm_gil_sees() nogil
+    bint gm_gil_is_wanted() nogil
+    int64_t gm_gil_interval() nogil
     void gm_gil_init()
     int gm_gil_sample(void*)
     bint gm_has_gil "PyGILState_Check"()

@@ -15,6 +15,9 @@
 # wakes for each item then (measured, two Ps, 8 workers on a channel, 50 us an item: 1.42 times one P's speed
 # if placed, 1.97 if they are stolen in a hot time).
 #
+# For placed code that uses the CPUs while it is outside no more Ms are woken or made than there are CPUs, however
+# many Ps; e.cpu_ns says how much it uses. (Where CPU time is not known: as many as there are Ps.)
+#
 # Samples that find it inside count, too: turns without time outside. An estimate fades: sums are halved as
 # turns or goroutines pass a bound, and code that has been spawned FORGET_SPAWNS times without being found
 # outside is forgotten. Function objects that share a code object, as the wrappers of one decorator do, share
@@ -33,6 +36,8 @@ cdef enum:
     MOST_TICKS = 256
     MOST_RUNS = 64
     FORGET_SPAWNS = 300
+    WAITING_PART = 8            # who waits uses less than this part of its time outside
+    WAITING_NS = 20000000       # and counts for so long since it was last spawned, or found there
     YOUNG_NS = 10000000         # an entry this fresh is not put out by another
 
 cdef gm_u32 codes_placed        # GIL / anyone, as a hint: entries that are; 0: a spawn does not look
@@ -57,29 +62,52 @@ cdef inline Py_ssize_t glob_share() noexcept nogil:
     return 1 if places_now() else 0
 
 
+cdef inline bint placed_more(int64_t now) noexcept nogil:
+    # Whether one more M is of use to what is placed: always if some of it waits, rather than computes.
+    return policy_hot_more() or now < gm_load_i64_relaxed(&sysmon.waiting_until)
+
+
+cdef inline uint32_t most_hosts() noexcept nogil:
+    # How many worker Ms are to host what is placed.
+    cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
+    cdef uint32_t cpus = gm_load_u32_relaxed(&sched.ncpu) + gm_load_u32_relaxed(&sched.nblocked_own)
+    return n if n <= cpus or gm_nanotime() < gm_load_i64_relaxed(&sysmon.waiting_until) else cpus
+
+
 cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     # Whether m leaves what is queued to an M that hosts fewer Gs. other: one that sleeps, or m itself if
     # it is one that is yet to be made; else it is awake and looks for work, as m does. sched.lock held.
     cdef uint32_t mine = gm_load_u32_relaxed(&m.hosts)
     cdef uint32_t least = mine
-    cdef uint32_t n = gm_load_u32_relaxed(&sched.nm)
+    cdef uint32_t hosting = 0
+    cdef uint32_t n
     cdef bint awake = False
+    cdef bint more
     cdef gm_m* o = allm_first()
     other[0] = NULL
     if mine == 0 or not places_now():
         return False
     while o != NULL:
-        if o.kind == M_WORKER and gm_load_u32_relaxed(&o.hosts) < mine:
-            if o.blocked and gm_load_u32_relaxed(&o.hosts) < least:
+        # one that runs its first may be about to
+        hosting += o.kind == M_WORKER and (gm_load_u32_relaxed(&o.hosts) > 0 or not (
+            o.blocked or gm_load_u32_relaxed(&o.seeks)))
+        o = o.all_next
+    more = hosting < most_hosts()
+    o = allm_first()
+    while o != NULL:
+        n = gm_load_u32_relaxed(&o.hosts)
+        if o.kind == M_WORKER and n < mine and (n > 0 or more):
+            if o.blocked and n < least:
                 other[0] = o
-                least = gm_load_u32_relaxed(&o.hosts)
-            elif not o.blocked and gm_load_u32_relaxed(&o.seeks):
+                least = n
+            elif not o.blocked and gm_load_u32_relaxed(&o.seeks) == M_SEEKS:
                 awake = True
         o = o.all_next
     if awake:
         other[0] = NULL
-    elif other[0] == NULL and not m.made_none and (
-            n < gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked)):
+    elif other[0] == NULL and more and not m.made_none and (
+            gm_load_u32_relaxed(&sched.nm)
+            <= gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked)):
         other[0] = m
     m.made_none = False
     return awake or other[0] != NULL
@@ -106,10 +134,12 @@ cdef struct gm_code:
     void* key                   # NULL: free
     PyObject* held              # owned: the code object that key is; NULL: key is a builtin's PyMethodDef
     double ns
+    double cpu_ns
     double ticks
     double run_ns
     double runs
     bint placed
+    bint waiting                # placed, and it does not compute there
     uint32_t times              # found outside: one sample may be chance
     uint32_t since              # spawns since it was last found outside
     int64_t last
@@ -143,6 +173,7 @@ cdef inline void learn(gm_m* m, gm_g* g, bint ends) noexcept:
 cdef void learn_outside(gm_m* m, gm_g* g, bint ends) noexcept:
     cdef gm_p* p = m.p
     cdef uint64_t ns = gm_load_u64_relaxed(&p.outside_ns) - p.learnt_ns
+    cdef uint64_t cpu_ns = gm_load_u64_relaxed(&p.outside_cpu_ns) - p.learnt_cpu_ns
     cdef uint64_t tick = gm_load_u64_relaxed(&p.sched_tick)
     cdef uint64_t looked = gm_load_u64_relaxed(&p.looked_ns) - p.learnt_looked
     cdef double covers                          # the part of the time since that the samples stand for
@@ -158,6 +189,7 @@ cdef void learn_outside(gm_m* m, gm_g* g, bint ends) noexcept:
     p.learnt_at = now
     p.learnt_looked += looked
     p.learnt_ns += ns
+    p.learnt_cpu_ns += cpu_ns
     p.learnt_tick = tick
     p.learnt_runs = p.count.finished
     if g.fn == NULL or g.flags & GF_SYSTEM or gm_load_u64_relaxed(&p.sampled_tick) != tick:
@@ -173,6 +205,7 @@ cdef void learn_outside(gm_m* m, gm_g* g, bint ends) noexcept:
         xincref(held)
         e.key, e.held = key, held
     e.ns += ns
+    e.cpu_ns += cpu_ns
     e.run_ns += ns
     e.ticks += ticks
     e.runs += runs
@@ -182,31 +215,40 @@ cdef void learn_outside(gm_m* m, gm_g* g, bint ends) noexcept:
         e.last = now
     if e.ticks > MOST_TICKS:
         e.ns *= MOST_TICKS // 2 / e.ticks
+        e.cpu_ns *= MOST_TICKS // 2 / e.ticks
         e.ticks = MOST_TICKS // 2
     if e.runs > MOST_RUNS:
         e.run_ns *= MOST_RUNS // 2 / e.runs
         e.runs = MOST_RUNS // 2
     set_placed(e, e.times >= PLACED_TIMES and e.ns >= PLACED_TURN_NS * e.ticks
                and e.run_ns >= PLACED_RUN_NS * max(e.runs, 1.0))
+    if ns > 0:
+        still_waits(e, now)
 
 
 cdef void set_placed(gm_code* e, bint yes) noexcept:
+    e.waiting = yes and WAITING_PART * e.cpu_ns < e.ns
     if yes != e.placed:
         e.placed = yes
         gm_store_u32_relaxed(&codes_placed, gm_load_u32_relaxed(&codes_placed) + (1 if yes else -1))
 
 
-cdef bint is_placed(PyObject* fn) noexcept:
-    # A spawn, while something is known.
+cdef inline void still_waits(gm_code* e, int64_t now) noexcept:
+    if e.waiting:
+        gm_store_i64_relaxed(&sysmon.waiting_until, now + WAITING_NS)
+
+
+cdef gm_code* placed_code(PyObject* fn) noexcept:
+    # A spawn, while something is known. NULL: it is not placed.
     cdef PyObject* held
     cdef void* key = gm_code_key(fn, &held)
     cdef gm_code* e = code_slot(key)
     if key == NULL or e.key != key:
-        return False
+        return NULL
     e.since += 1
     if e.since > FORGET_SPAWNS:
         code_drop(e)
-    return e.placed
+    return e if e.placed else NULL
 
 
 cdef void code_drop(gm_code* e) noexcept:
@@ -242,13 +284,17 @@ cdef list codes_outside():
 
 cdef bint place(gm_m* m, gm_g* g) noexcept:
     # Puts a fresh G where an M is to take it that it suits; False: nothing is known that would say so.
-    if (not is_placed(g.fn) or gm_load_u32_relaxed(&sched.nprocs) == 1 or bubble_on
-            or gm_load_u32_relaxed(&sysmon.lone)):
+    cdef gm_code* e = placed_code(g.fn)
+    cdef int64_t now
+    if e == NULL or gm_load_u32_relaxed(&sched.nprocs) == 1 or bubble_on or gm_load_u32_relaxed(&sysmon.lone):
         return False
-    heat_up()
+    now = gm_nanotime()
+    still_waits(e, now)
+    heat_up(now)
     gm_lock_acquire(&sched.lock)
     glob_runq_put(g)
     gm_lock_release(&sched.lock)
     sysmon_watch()
-    wake_p()
+    if placed_more(now):
+        wake_p()
     return True

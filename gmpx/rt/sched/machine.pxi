@@ -386,6 +386,7 @@ cdef bint new_m(gm_p* p) noexcept nogil:
     if m != NULL:
         m.nextp = p
         m.spinning = True
+        gm_store_u32_relaxed(&m.seeks, M_STARTS)
         if PyThread_start_new_thread(m_start, m) != <unsigned long>-1:
             return True
         m_free(m)
@@ -452,6 +453,7 @@ cdef void m_loop(gm_m* m) noexcept:
     m.cpu_clock = gm_cpu_clock()
     m.tid = gm_tid()
     m.ts = PyThreadState_Get()
+    gm_store_u32_relaxed(&m.seeks, 0)
     me = greenlet_current()
     if me == NULL:
         PyErr_Clear()

@@ -17,7 +17,8 @@
 #     free or the victim is known not to have it: else they would wait for it with what they took. Ready Gs
 #     go before fresh ones then: a coordinator that waits behind long tasks keeps the others from work.
 #     Not more Ms than there are CPUs, those in system calls not counted: each further one only makes
-#     the others wait for the GIL (measured: 50 us hashes with 8 Ps on 2 CPUs 19 % slower than with 2).
+#     the others wait for the GIL (measured: 50 us hashes with 8 Ps on 2 CPUs 30 % slower than with 2).
+#     Nobody is woken beyond that, and one too many leaves the others' fresh Gs to them.
 #   - Gs of code that is known to stay outside for long are placed (rt/sched/learn.pxi).
 #   - `go` on a thread without a P fills the global queue: it wakes an M while fewer than two Ps
 #     are at work, Ps whose M stands in a system call not counted.
@@ -60,10 +61,10 @@ cdef inline bint hot() noexcept nogil:
     return gm_load_u32_relaxed(&sysmon.watch) == WATCH_HOT
 
 
-cdef inline bint policy_hot_more() noexcept nogil:
-    # In a hot time: whether one more M would find a CPU.
-    return gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle) < (
-        gm_load_u32_relaxed(&sched.ncpu) + gm_load_u32_relaxed(&sched.nblocked))
+cdef inline bint policy_hot_more(uint32_t n=1) noexcept nogil:
+    # In a hot time: whether n more Ms would find a CPU. 0: whether those that are awake have one.
+    return gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_relaxed(&sched.npidle) + n <= (
+        gm_load_u32_relaxed(&sched.ncpu) + gm_load_u32_relaxed(&sched.nblocked_own))
 
 
 cdef inline bint policy_plain() noexcept nogil:
@@ -83,7 +84,7 @@ cdef inline void policy_queued() noexcept nogil:
     sysmon_watch()
     if not GM_FREE_THREADED:
         if (gm_load_u32_relaxed(&sched.nprocs) - gm_load_u32_seqcst(&sched.npidle)
-                >= BUSY_ENOUGH + gm_load_u32_relaxed(&sched.nblocked)):
+                >= BUSY_ENOUGH + gm_load_u32_relaxed(&sched.nblocked_own)):
             return
     wake_p()
 
@@ -117,7 +118,7 @@ cdef inline uint32_t policy_steals(gm_p* victim, bint spare) noexcept nogil:
     if GM_FREE_THREADED:
         return GM_RUNQ_HALF
     verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in sample
-    if hot() and not spare and policy_free(victim):
+    if hot() and not spare and policy_free(victim) and policy_hot_more(0):
         return GM_RUNQ_HALF
     if gm_likely(verdict == STANDS_NOT):
         return 0

@@ -266,7 +266,7 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
             if net_awaited(m) and net_look(m) > 0:
                 continue
         gm_store_u32_relaxed(&m.hosts, hosted(m, w))
-        gm_store_u32_relaxed(&m.seeks, 1)
+        gm_store_u32_relaxed(&m.seeks, M_SEEKS)
         ts = PyEval_SaveThread()
         g = NULL
         why = find_work(m, &g)
@@ -362,7 +362,7 @@ cdef bint hot_spin(gm_m* m) noexcept nogil:
     # could be woken for it (measured: 30 us and more). True: there is something to look at.
     cdef int64_t until
     cdef uint32_t i
-    if on_spare_p(m) or leaves_placed(m):
+    if on_spare_p(m) or leaves_placed(m) or not policy_hot_more(0):
         return False
     if not m.spinning:
         if not gm_cas_u32_seqcst(&sched.nmspinning, 0, 1):      # one is enough

@@ -97,6 +97,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
             sysmon.quiet = 0
             until = min(until, now + LOOK_NS)
         if sysmon.quiet >= QUIET_LOOKS:
+            gm_store_u32_relaxed(&sched.nblocked_own, 0)
             gm_store_u32_relaxed(&sched.nblocked, 0)    # nothing keeps it up to date now
         until = min(until, first_timer())
         until = min(until, blockwatch_look(now, sysmon.quiet >= QUIET_LOOKS))
@@ -107,7 +108,7 @@ cdef void sysmon_main(void* unused) noexcept nogil:
         if woken:
             sysmon.quiet = 0                            # there may be more of it
             if gm_nanotime() - sysmon.fresh_start >= FRESH_START_NS:
-                sysmon.vain = 0
+                sysmon.vain = sysmon.lessons = 0
                 sysmon.fresh_start = gm_nanotime()
         gm_store_i64_seqcst(&sysmon.until, 0)           # it looks at once
 
