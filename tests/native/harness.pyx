@@ -24,15 +24,18 @@ cdef gm_m loop_m                # owner of no park here
 
 cdef extern from *:
     """
-    enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1, GM_GIL_OTHER = 2 };
+    enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1, GM_GIL_OTHER = 2, GM_GIL_WANTED = 3 };
     static int gm_gil_sample(void *ts) { (void)ts; return GM_GIL_FREE; }
     static int gm_gil_is_free(void) { return 1; }
+    static long long gm_gil_interval(void) { return 5000000; }
     """
     enum: GM_GIL_FREE
     enum: GM_GIL_HELD
     enum: GM_GIL_OTHER
+    enum: GM_GIL_WANTED
     int gm_gil_sample(void*) nogil
     bint gm_gil_is_free() nogil
+    int64_t gm_gil_interval() nogil
 
 cdef extern from "pythread.h" nogil:
     unsigned long PyThread_start_new_thread(void (*)(void*) noexcept nogil, void*)
