@@ -24,7 +24,7 @@ def dumps(value: Any, code: bool = False) -> bytes:
     except Exception:
         pass
     try:
-        import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+        import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         return pickle.dumps(value, protocol=5) if data is None else data  # raises what it raised
     found: bytes = cloudpickle.dumps(value, protocol=5)

@@ -35,7 +35,7 @@ class TaskExecutor(Executor):
 
     def _secede(self, key: Any) -> None:
         """The task holds no thread; the next may come."""
-        from distributed.worker_state_machine import SecedeEvent
+        from distributed.worker_state_machine import SecedeEvent  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         self._worker.handle_stimulus(
             SecedeEvent(key=key, compute_duration=0.0, stimulus_id=f"gmpx-secede-{time.time()}")
@@ -44,7 +44,7 @@ class TaskExecutor(Executor):
 
 def _in_context(worker: Any, fn: Any, args: Any, kwargs: Any) -> Any:
     # The goroutine's context is its own: nothing to take back.
-    from distributed.worker import _worker_cvar
+    from distributed.worker import _worker_cvar  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     _worker_cvar.set(worker)
     return fn(*args, **kwargs)
