@@ -515,7 +515,7 @@ cdef struct gm_sysmon:          # see rt/sched/sysmon.pxi
     gm_i64 placed_until         # spawners: see heat_up
     gm_i64 waiting_until        # with the GIL / anyone: until when placed code counts that waits (rt/sched/learn.pxi)
     int vain                    # looks in a row that found no goroutine outside
-    int lessons                 # looks since it was woken at those that take turns
+    int lessons                 # looks at those that take turns, since a wake-up last made vain 0
     int cold                    # the same, in a hot time
     int steady                  # that found all Ps busy and some outside, none in the kernel; 2 at most
     int64_t fresh_start         # when vain was last 0
