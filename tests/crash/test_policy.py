@@ -207,6 +207,50 @@ def test_main_on_a_spare_p_gets_its_spawns_done(child):
     """).end(0)
 
 
+@gil
+def test_what_main_has_spawned_on_a_spare_p_stays_its_own(child):
+    # It takes a regular P in the midst of it, with all that is queued on the spare.
+    child(SETUP + """
+    gmpx.gomaxprocs(1)
+    def mains():                                # the id of main's P
+        return [p.id for p in _core._processors() if p.m == 0][0]
+    stop = []
+    def busy():
+        begun.release()
+        while not stop:
+            time.sleep(0.0002); gmpx.gosched()
+    def boss():
+        gs = [gmpx.go(busy) for _ in range(2)]
+        begin(2)
+        return gs
+    for n in (200, 1000):                       # on the ring; in the spill, too
+        gs = in_thread(boss)
+        until = time.monotonic() + PATIENCE
+        while mains() == 0:
+            assert time.monotonic() < until, "main never came on a spare P"
+            gmpx.sleep(0.002)
+        stop.append(1)
+        while _core._processors()[0].status != "idle":
+            time.sleep(0.001)                   # does not park: main keeps its P
+        assert mains() == 1
+        _core._lone(True)
+        order = []
+        threads = set()
+        def task(i):
+            order.append(i)
+            threads.add(threading.get_ident())
+        started = [gmpx.go(task, i) for i in range(n)]
+        for g in started + gs:
+            g.join(timeout=PATIENCE)
+        assert mains() == 0
+        _core._lone(False)
+        assert threads == {threading.get_ident()}
+        stop.clear()
+        # of the many one in 61 comes from the spill, before the ring's
+        assert order == list(range(n)) if n <= 256 else sorted(order) == list(range(n)), order
+    """).end(0)
+
+
 def test_a_queue_that_only_trickles_has_an_m_sent(child):
     # An M that stands but for a tick now and then takes one of 61 from the global queue: no life.
     child(SETUP + """

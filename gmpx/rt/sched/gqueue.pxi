@@ -84,6 +84,20 @@ cdef gm_batch* batches_last(gm_batches* q) noexcept nogil:
     return b
 
 
+cdef inline void batches_came(gm_batches* q, Py_ssize_t n) noexcept nogil:
+    q.n += n
+    gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + n)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
+    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) + n)
+
+
+cdef inline void batches_took(gm_batches* q, Py_ssize_t n) noexcept nogil:
+    q.n -= n
+    gm_store_u64_relaxed(&q.takes, gm_load_u64_relaxed(&q.takes) + n)
+    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
+    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) - n)
+
+
 cdef void batches_put(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
     cdef gm_batch* b
     cdef uint32_t k
@@ -98,10 +112,7 @@ cdef void batches_put(gm_batches* q, gm_g** gs, uint32_t n) noexcept nogil:
         else:
             gq_put(&q.linked, gs[done])
             done += 1
-    q.n += n
-    gm_store_u64_relaxed(&q.puts, gm_load_u64_relaxed(&q.puts) + n)
-    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
-    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) + n)
+    batches_came(q, n)
 
 
 cdef inline gm_g* batches_pop(gm_batches* q) noexcept nogil:
@@ -126,16 +137,16 @@ cdef inline gm_g* batches_pop(gm_batches* q) noexcept nogil:
     return g
 
 
-cdef inline void batches_took(gm_batches* q, Py_ssize_t n) noexcept nogil:
-    q.n -= n
-    gm_store_u64_relaxed(&q.takes, gm_load_u64_relaxed(&q.takes) + n)
-    gm_store_i64_relaxed(&q.size, q.n)                      # hints (Q2)
-    gm_store_i64_relaxed(&sched.overflow, gm_load_i64_relaxed(&sched.overflow) - n)
-
-
 cdef void batches_move(gm_batches* q, gm_batches* into) noexcept nogil:
     # All of q, to the end of into (NULL: nowhere).
     cdef gm_g* g
+    if into != NULL and into.n == 0:            # at once: there may be a million, and the lock is held
+        into.head, into.tail, into.linked = q.head, q.tail, q.linked
+        q.head = q.tail = NULL
+        memset(&q.linked, 0, sizeof(q.linked))
+        batches_came(into, q.n)
+        batches_took(q, q.n)
+        return
     while q.n > 0:
         g = batches_pop(q)
         batches_took(q, 1)

@@ -183,6 +183,27 @@ cdef void p_drain(gm_p* p) noexcept nogil:
             glob_runq_put(g)
 
 
+cdef void change_p(gm_m* m) noexcept nogil:
+    # m, on a spare P, takes an idle one, and with it, in its order, all that lies on the spare. sched.lock held;
+    # p_changed afterwards, without it.
+    cdef gm_p* p = pid_get()
+    cdef gm_g* g
+    while True:
+        g = runq_get(m.p)                           # p's ring has room (R3): it was empty, and is as long
+        if g == NULL:
+            break
+        runq_put(p, g)
+    batches_move(&m.p.spill, &p.spill)
+    release_p(m)
+    acquire_p(m, p)
+
+
+cdef inline void p_changed(gm_m* m) noexcept nogil:
+    # As after a spawn: who looked at all rings meanwhile may have missed what was on its way (W4).
+    if fresh_len(m.p) > 0 and policy_spawned():
+        sysmon_wake()
+
+
 cdef void await_p(gm_m* m) noexcept nogil:
     # m has ready Gs and no P: an idle one, or one that another M hands over (hand_over_p), or
     # after AWAIT_P_NS a spare (M2). Under a GIL the spare at once: the GIL is the tighter bound,
@@ -252,14 +273,18 @@ cdef void pwait_remove(gm_m* m) noexcept nogil:
 cdef void hand_over_p(gm_m* m) noexcept nogil:
     # schedule, every 61st tick: an M that has waited for a P gets this one (not at once: two
     # threads that pass a P to and fro every few microseconds get nothing done); and a P beyond
-    # gomaxprocs is given up (under a GIL only for a regular one). m goes on through
-    # find_runnable, where it waits in its turn if it has ready Gs.
+    # gomaxprocs is given up for a regular one, on a free-threaded build also for none: m goes on through
+    # find_runnable then, where it waits in its turn if it has ready Gs.
     cdef gm_m* waiter
     cdef gm_p* p
+    cdef bint changed = False
     gm_lock_acquire(&sched.lock)
     waiter = sched.pwait_first
-    if m.p.id >= <int32_t>gm_load_u32_relaxed(&sched.nprocs):
-        if GM_FREE_THREADED or sched.pidle != NULL:
+    if on_spare_p(m):
+        if sched.pidle != NULL:
+            change_p(m)
+            changed = True
+        elif GM_FREE_THREADED:
             release_p(m)
     elif waiter != NULL and gm_nanotime() - waiter.pwait_since >= HANDOVER_NS:
         pwait_remove(waiter)
@@ -270,6 +295,8 @@ cdef void hand_over_p(gm_m* m) noexcept nogil:
         waiter.nextp = p
         wake_m(waiter)
     gm_lock_release(&sched.lock)
+    if changed:
+        p_changed(m)
     if gm_load_i64_relaxed(&sched.runq.size) > 0:
         policy_queued()                         # what a spare P's ring and spill held
 
@@ -277,11 +304,14 @@ cdef void hand_over_p(gm_m* m) noexcept nogil:
 # ---- gomaxprocs ----------------------------------------------------------------------------
 
 cdef int procresize(uint32_t n) except -1:
-    # GIL held. Queued work is kept: what lies on a P that goes away moves to the global queue,
-    # and an M that holds such a P gives it up at its next fair tick or when it runs dry.
+    # GIL held. Queued work is kept: what lies on a P that goes away moves to the global queue, or from
+    # the caller's to the P that it has instead. Another M that holds such a P gives it up at its next fair
+    # tick or when it runs dry.
     cdef uint32_t i
+    cdef gm_m* m = gm_tls_m
     cdef gm_p* p
     cdef bint made = True
+    cdef bint changed = False
     gm_lock_acquire(&sched.lock)
     while made and gm_load_u32_relaxed(&sched.nallp) < n:
         made = new_p() != NULL
@@ -292,20 +322,21 @@ cdef int procresize(uint32_t n) except -1:
             if p == NULL:
                 break
             gm_store_u32_relaxed(&p.status, P_SPARE)
-        i = gm_load_u32_relaxed(&sched.nallp)
+        i = n
         while i > 0:
             i -= 1
-            p = allp[i]
-            if i >= n:
-                p_drain(p)
-            elif gm_load_u32_relaxed(&p.status) == P_SPARE:
-                pid_put(p)
-        if gm_tls_m != NULL and gm_tls_m.p != NULL and on_spare_p(gm_tls_m) and sched.pidle != NULL:
-            release_p(gm_tls_m)                 # else n Ps run beside the caller's
-            acquire_p(gm_tls_m, pid_get())
+            if gm_load_u32_relaxed(&allp[i].status) == P_SPARE:
+                pid_put(allp[i])
+        if m != NULL and m.p != NULL and on_spare_p(m) and sched.pidle != NULL:
+            change_p(m)                         # else n Ps run beside the caller's
+            changed = True
+        for i in range(n, gm_load_u32_relaxed(&sched.nallp)):
+            p_drain(allp[i])
     gm_lock_release(&sched.lock)
     if not made:
         raise MemoryError()
+    if changed:
+        p_changed(m)
     if gm_load_i64_relaxed(&sched.runq.size) > 0:
         policy_queued()
     return 0
