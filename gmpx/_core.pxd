@@ -238,6 +238,7 @@ cdef struct gm_pd:              # what is known of a descriptor: see rt/io/netpo
     gm_m* m                     # in whose poller it is, or NULL
     gm_waitq rq
     gm_waitq wq
+    gm_u32 attempts             # anyone: how many there are, and PD_CLOSES (NP8)
 
 cdef struct gm_g:
     gm_g* schedlink             # holder of the queue that the G is on

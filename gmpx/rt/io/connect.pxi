@@ -42,11 +42,15 @@ cdef int sock_take(gm_m* m, gm_sock* s, gm_sockaddr* addr, socklen_t* n) except 
         if gm_nobody_there(fd):         # SK1: others may undo it right now, and accept(2) would keep the GIL
             accept_blocked(m, s, fd, pd, &deadline)
             continue
+        if GM_FREE_THREADED:
+            attempt(s, pd)
         c = gm_accept(fd, addr, n)
+        e = errno
+        if GM_FREE_THREADED:
+            attempt_over(pd)
         if c >= 0:
             net_fresh(c)
             return c
-        e = errno
         if e == EAGAIN or e == EWOULDBLOCK:
             accept_blocked(m, s, fd, pd, &deadline)
         elif e == EINTR:
@@ -125,7 +129,7 @@ cdef int sock_connected(gm_m* m, PyObject* self, PyObject* address) except -1:
     cdef bint ours = s.timeout < 0 and gm_set_nonblock(fd) > 0      # SK1
     try:
         while True:
-            e = connect_begin(s, address)
+            e = connect_begin(s, pd, address)
             if e != EAGAIN:
                 break
             # a Unix listener's queue is full, and no event will tell
@@ -164,11 +168,13 @@ cdef int nap_until(gm_m* m, int64_t deadline) except -1:
     return 0
 
 
-cdef int connect_begin(gm_sock* s, PyObject* address) except -1:
+cdef int connect_begin(gm_sock* s, gm_pd* pd, PyObject* address) except -1:
     cdef object twin = twin_of(s)
+    attempt(s, pd)
     try:
         return (<object>plain["connect_ex"])(twin, <object>address)
     finally:
+        attempt_over(pd)
         twin_done(twin)
 
 

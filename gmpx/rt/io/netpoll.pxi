@@ -32,6 +32,10 @@
 #       try again with a new one (net_lost).
 #   NP7  What breaks the sleep of a poller's own M is not lost to who looks into it meanwhile (sysmon may
 #       have seen it awake just before): he breaks it again.
+#   NP8  A socket's number is not given back to the system under an attempt, which would go on with the next file
+#       that has it: where the GIL is given up, or there is none, an attempt is counted in pd.attempts, and a close
+#       meanwhile leaves the close(2) to its end (Go's fdMutex). Attempts do not wait. Without a GIL: the attempt
+#       counts itself, then reads the socket's descriptor; the close takes that away, then reads the count.
 
 cdef extern from "errno.h" nogil:
     int errno
@@ -56,6 +60,9 @@ cdef enum:                              # gm_pd.flags
     PD_SET_SHIFT = 3                    # PD_SET_READ == PD_READ << PD_SET_SHIFT
     PD_MODES = 3
     PD_SETS = 24
+
+cdef enum:
+    PD_CLOSES = 1 << 30                 # gm_pd.attempts: the last attempt is to close the number
 
 cdef enum:                              # sudog.ok of a waiter that has been woken
     NET_READY = 0
@@ -199,6 +206,37 @@ cdef inline void net_fresh(int fd) noexcept nogil:
     net_renew(fd, NET_READY)
 
 
+cdef inline void attempt_begin(gm_pd* pd) noexcept nogil:
+    # NP8. The caller has seen that the number is its socket's, or looks once more now.
+    gm_fetch_add_u32_seqcst(&pd.attempts, 1)
+
+
+cdef bint attempt_end(gm_pd* pd) noexcept nogil:
+    # True: the caller is to close the number.
+    cdef uint32_t was = gm_load_u32_relaxed(&pd.attempts)
+    while was & (PD_CLOSES - 1):                    # else a fork's child has forgotten it
+        if gm_cas_u32_seqcst(&pd.attempts, was, 0 if was == PD_CLOSES + 1 else was - 1):
+            return was == PD_CLOSES + 1
+        was = gm_load_u32_relaxed(&pd.attempts)
+    return False
+
+
+cdef bint attempt_leave(int fd) noexcept nogil:
+    # Who closes fd, which is no socket's any more. True: an attempt is at it, which closes it in the end.
+    cdef gm_pd* pd = pd_find(fd)
+    cdef uint32_t was
+    if pd == NULL:
+        return False
+    if GM_FREE_THREADED:
+        gm_fence_seqcst()
+    was = gm_load_u32_seqcst(&pd.attempts)
+    while was != 0:
+        if gm_cas_u32_seqcst(&pd.attempts, was, was | PD_CLOSES):
+            return True
+        was = gm_load_u32_seqcst(&pd.attempts)
+    return False
+
+
 cdef void net_again(gm_pd* pd, uint32_t mode) noexcept nogil:
     # The next wait watches pd anew, which reports what is ready.
     gm_fetch_and_u32_seqcst(&pd.flags, ~(mode | mode << PD_SET_SHIFT))
@@ -302,6 +340,9 @@ cdef void net_forked() noexcept nogil:
             gm_fetch_and_u32_seqcst(&chunk[k].flags, PD_NONBLOCK | PD_SSL)
             chunk[k].seq += 1
             chunk[k].m = NULL
+            if gm_load_u32_relaxed(&chunk[k].attempts) & PD_CLOSES:
+                c_close(chunk[k].fd)                    # here nobody else does
+            gm_store_u32_relaxed(&chunk[k].attempts, 0)
             memset(&chunk[k].rq, 0, sizeof(gm_waitq))
             memset(&chunk[k].wq, 0, sizeof(gm_waitq))
 

@@ -25,7 +25,7 @@
 #       may be another file's by then.
 #   SK6  What lies between a call and the wait that follows it is one step for other goroutines, because of
 #       the GIL: none of them clears meanwhile an edge that came after the call (NP2). Where the GIL was given
-#       up, or there is none, the descriptor is watched anew (net_again).
+#       up, or there is none, the descriptor is watched anew (net_again), and the attempt counted (NP8).
 #   SK7  A peer that answers faster than we come back to recv must not have the thread for itself: on loopback
 #       its answer is often there before our send returns. A socket that is registered parks after each
 #       short read (SK2); one that is not is, by the fourth that found something.
@@ -170,6 +170,23 @@ cdef inline bint gives_gil(Py_ssize_t size) noexcept nogil:
     return GM_FREE_THREADED or gm_unlikely(size > BIG_BYTES)
 
 
+cdef int attempt(gm_sock* s, gm_pd* pd) except -1:
+    # NP8; the GIL held, if there is one.
+    attempt_begin(pd)
+    if gm_unlikely(s.fd != pd.fd):
+        attempt_over(pd)
+        raise_errno(EBADF)
+    return 0
+
+
+cdef void attempt_over(gm_pd* pd) noexcept:
+    cdef PyThreadState* ts
+    if gm_unlikely(attempt_end(pd)):
+        ts = PyEval_SaveThread()        # it may linger
+        c_close(pd.fd)
+        PyEval_RestoreThread(ts)
+
+
 cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:
     cdef gm_pd* pd
     if gm_unlikely(s.fd < 0):
@@ -214,6 +231,8 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             continue
         if f & PD_SET_READ:
             gm_fetch_and_u32_seqcst(&pd.flags, ~<uint32_t>PD_READ)      # NP2
+        if gives_gil(size):
+            attempt(s, pd)
         if gm_likely(size <= BIG_BYTES):
             n = gm_recv(fd, buf, size, flags)
             e = errno
@@ -223,6 +242,8 @@ cdef Py_ssize_t sock_read(gm_m* m, gm_sock* s, char* buf, Py_ssize_t size, int f
             e = errno
             hook_point(HOOK_BIG_READ)
             PyEval_RestoreThread(ts)
+        if gives_gil(size):
+            attempt_over(pd)
         if n >= 0:
             if f & PD_SET_READ and (n == size or n == 0 or flags or not empties(s)
                                     or gm_load_u32_relaxed(&pd.flags) & PD_HUP):
@@ -371,6 +392,8 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
     cdef int e
     cdef PyThreadState* ts
     while True:
+        if gives_gil(size):
+            attempt(s, pd)
         if gm_likely(size <= BIG_BYTES):
             n = gm_send(fd, buf, size, flags)
             e = errno
@@ -379,6 +402,8 @@ cdef Py_ssize_t sock_write(gm_m* m, gm_sock* s, const char* buf, Py_ssize_t size
             n = gm_send(fd, buf, size, flags)
             e = errno
             PyEval_RestoreThread(ts)
+        if gives_gil(size):
+            attempt_over(pd)
         if gm_likely(n >= 0):
             return n
         if e == EAGAIN or e == EWOULDBLOCK:

@@ -18,12 +18,12 @@ cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs
     if fd < 0:
         return own(None)
     net_renew(fd, NET_CLOSED)
-    if gm_unlikely(ssl_ops != NULL) and ssl_leave(fd):
-        s.fd = -1
+    s.fd = -1
+    if gm_unlikely(attempt_leave(fd)):
         return own(None)
     if nargs > 0 or gm_lingers(fd):
+        s.fd = fd
         return call_plain("_real_close", self, args, nargs, NULL)
-    s.fd = -1
     if c_close(fd) < 0 and errno != ECONNRESET:
         raise_errno(errno)
     return own(None)

@@ -23,8 +23,7 @@
 #       After any outcome but "want" PD_READ is set again: a plain recv after unwrap has to try.
 #   TL5  At a time-out the original is called once more with a time-out of its own, 1 ns: the exception and its
 #       words are CPython's.
-#   TL6  A number is not given back to the system under an attempt, which would go on with the next file that
-#       has it: a close meanwhile leaves it to the attempt's end (ssl_leave).
+#   TL6  Each attempt is one in the sense of NP8: a close meanwhile leaves the number to its end.
 
 cdef extern from *:
     """
@@ -81,9 +80,8 @@ cdef struct gm_ssl_op:                  # an attempt that runs, or a write that 
     void* owner                         # the goroutine, or the thread state
     unsigned long thread
     PyObject* done                      # an Event of those who wait for its end; NULL: nobody does
-    int fd
+    gm_pd* pd
     bint waits                          # a write between its attempts
-    bint closes                         # TL6
     gm_ssl_op* next
 
 cdef gm_ssl_op* ssl_ops = NULL          # ssl_mu, so does each
@@ -118,13 +116,14 @@ cdef bint ssl_busy(int fd) noexcept nogil:
     cdef gm_ssl_op* op
     gm_mu_lock(&ssl_mu)
     op = ssl_ops
-    while op != NULL and op.fd != fd:
+    while op != NULL and op.pd.fd != fd:
         op = op.next
     gm_mu_unlock(&ssl_mu)
     return op != NULL
 
 
-cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** op, int64_t deadline) except -1:
+cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, gm_pd* pd, bint write, gm_ssl_op** op,
+                   int64_t deadline) except -1:
     # An attempt's turn has come: 1, op is its. op: NULL, or a write that goes on. 0: not in time.
     # deadline TRY_ONCE: nobody else may run on this thread; an attempt on another thread does not take long.
     global ssl_ops
@@ -140,15 +139,15 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
         new = <gm_ssl_op*>malloc(sizeof(gm_ssl_op))
         if new == NULL:
             raise MemoryError()
-        new.ssl, new.sock, new.owner, new.done, new.fd = ssl, <PyObject*>s, me, NULL, s.fd
+        new.ssl, new.sock, new.owner, new.done, new.pd = ssl, <PyObject*>s, me, NULL, pd
         new.thread = thread
-        new.closes = False
     while True:
         event = None
         gm_mu_lock(&ssl_mu)
         other = ssl_op_of(ssl, write, op[0])
         if gm_likely(other == NULL):
             new.waits = False
+            attempt_begin(pd)               # TL6
             if op[0] == NULL:
                 new.next = ssl_ops
                 ssl_ops = new
@@ -181,19 +180,6 @@ cdef int ssl_begin(gm_m* m, PyObject* ssl, gm_sock* s, bint write, gm_ssl_op** o
             raise
 
 
-cdef bint ssl_leave(int fd) noexcept nogil:
-    # TL6. True: an attempt is at it, which closes it in the end.
-    cdef gm_ssl_op* op
-    gm_mu_lock(&ssl_mu)
-    op = ssl_ops
-    while op != NULL and (op.fd != fd or op.waits or op.closes):
-        op = op.next
-    if op != NULL:
-        op.closes = True
-    gm_mu_unlock(&ssl_mu)
-    return op != NULL
-
-
 cdef object ssl_end_of(PyObject* ssl, bint write, gm_ssl_op* mine):
     # The event of what keeps an attempt out.
     cdef Event event = Event()
@@ -213,12 +199,9 @@ cdef void ssl_end(gm_ssl_op* op, bint waits) noexcept:
     # The attempt is over. waits: it was a write that goes on.
     cdef gm_ssl_op** at = &ssl_ops
     cdef object event = None
-    cdef int fd = -1
+    attempt_over(op.pd)
     gm_mu_lock(&ssl_mu)
     op.waits = waits
-    if op.closes:
-        fd = op.fd
-        op.closes = False
     if op.done != NULL:
         event = take_ref(op.done)
         op.done = NULL
@@ -228,8 +211,6 @@ cdef void ssl_end(gm_ssl_op* op, bint waits) noexcept:
         if at[0] == op:                 # else a fork's child has forgotten it
             at[0] = op.next
     gm_mu_unlock(&ssl_mu)
-    if fd >= 0:
-        c_close(fd)
     if not waits:
         free(op)
     if event is not None:
@@ -396,7 +377,7 @@ cdef PyObject* ssl_until_done(gm_m* m, PyObject* self, gm_sock* s, int kind, PyO
     pd = sock_pd(s)
     try:
         while True:
-            if ssl_begin(m, self, s, kind == SSL_WRITE, &op, deadline) == 0:
+            if ssl_begin(m, self, s, pd, kind == SSL_WRITE, &op, deadline) == 0:
                 ssl_too_late(kind, timeout)
             if gm_unlikely(s.fd != fd):
                 net_raise(m, NET_CLOSED, fd)

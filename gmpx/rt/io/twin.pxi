@@ -70,12 +70,14 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     pd = sock_pd(s)
     while True:
         twin = twin_of(s)
+        attempt(s, pd)
         try:
             return own(method(twin, *given, **named))
         except BlockingIOError:
             if gives_up(s, flags):
                 raise
         finally:
+            attempt_over(pd)
             twin_done(twin)
         net_again(pd, mode)
         sock_wait(m, s, fd, pd, mode, &deadline)

@@ -1,4 +1,4 @@
-"""A recv of many bytes gives up the GIL: goroutines of other Ms come to the socket meanwhile (rt/io, SK6)."""
+"""A recv of many bytes gives up the GIL: goroutines of other Ms come to the socket meanwhile (rt/io, SK6, NP8)."""
 
 PAIR = """
     import socket
@@ -63,4 +63,27 @@ def test_an_edge_before_a_read_in_vain_has_the_gil_again(held):
     let_go("big_read")
     assert A.result(PATIENCE) == 10
     C.cancel()
+    """).end(0)
+
+
+def test_a_close_during_a_read_leaves_the_number_to_its_end(held):
+    """Else the read would go on with whoever gets the number."""
+    held(PAIR + """
+    number = b.fileno()
+    a.send(b"y" * 20)
+    arm("big_read")
+    A = reads_on_another_m()
+    reached("big_read")
+    b.close()
+    assert b.fileno() == -1
+    others = [Socket() for _ in range(5)]
+    assert number not in [s.fileno() for s in others]
+    b.close()                               # once more is nothing
+    child = os.fork()                       # nobody reads there: the number is free
+    if child == 0:
+        os._exit(0 if Socket().fileno() == number else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    let_go("big_read")
+    assert A.result(PATIENCE) == 20
+    assert Socket().fileno() == number
     """).end(0)

@@ -32,7 +32,7 @@ def patched(until):
     yield
     until(lambda: gmpx.num_goroutine() == goroutines)
     assert _net_left()[1:] == (0, 0)
-    assert descriptors() == fds
+    until(lambda: descriptors() == fds)  # sysmon has one for an instant, to look whether a thread sleeps
     gmpx.patch.undo()
 
 
