@@ -45,6 +45,16 @@ cdef extern from "errno.h" nogil:
     int EINVAL
     int EPERM
 
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+    #  include <io.h>
+    #else
+    #  include <unistd.h>
+    #endif
+    """
+    int c_close "close"(int) nogil
+
 cdef enum:                              # gm_pd.flags
     PD_READ = 1                         # GM_POLL_READ: may be readable
     PD_WRITE = 2                        # GM_POLL_WRITE

@@ -49,7 +49,6 @@ cdef extern from "rt/io/sockaddr.h" nogil:
     bint gm_writable_now(int)
     Py_ssize_t gm_recv(int, void*, size_t, int)         # with MSG_DONTWAIT
     Py_ssize_t gm_send(int, const void*, size_t, int)
-    int c_close "close"(int)
     enum: GM_SOCKETS
     int MSG_DONTWAIT
     int MSG_WAITALL
