@@ -14,9 +14,13 @@ __all__ = ["BlockReport", "default_block_hook"]
 #: A wait for the GIL that is worth a word: beyond what CPython's switching takes.
 LONG_GIL_WAIT_S = 0.05
 
+DOING = {"blocked": "in a call that waits", "computing": "computing", "starved": "waiting for the GIL"}
+
 ADVICE = {
     "blocked": "A call that waits goes to another thread by gmpx.blocking(fn, ...); gmpx.sleep, gmpx.io and "
     "gmpx.patch park the goroutine alone.",
+    "starved": "Threads that keep the GIL make it wait: code in C that does not give it up, or many that compute. Work for "
+    "other processes (gmpx.cluster, concurrent.futures.ProcessPoolExecutor).",
     "deadlocked": "gmpx.patch.threading() makes such locks park the goroutine alone; in code of your own gmpx.Mutex does.",
     "computing": "gmpx.gosched() in a long computation lets the others run; gmpx.blocking(fn, ...) runs it on "
     "another thread.",
@@ -35,8 +39,9 @@ class BlockReport(NamedTuple):
     thread: int
     """The id of its M; 0 is the main thread."""
     state: str
-    """``"blocked"``: it has hardly run, and waits in the kernel (for the GIL, perhaps). ``"computing"``: it runs, or
-    would if the machine let it; outside of Linux, where the kernel is not asked, what has hardly run is ``"blocked"``.
+    """``"blocked"``: it has hardly run, and waits in the kernel. ``"computing"``: it runs, or would if the machine let
+    it. ``"starved"``: it waits for the GIL, which others keep. Outside of Linux, where the kernel is not asked, what has
+    hardly run is ``"blocked"``, whatever it waits for.
     ``"deadlocked"``: it is about to wait for a lock of ``threading`` that ``holder`` has, a goroutine of the
     same thread, for ever."""
     seconds: float
@@ -64,7 +69,7 @@ class BlockReport(NamedTuple):
         if self.holder is not None:
             return self._deadlock(self.holder)
         g, n = self.goroutine, self.waiting
-        doing = "computing" if self.state == "computing" else "in a call that waits"
+        doing = DOING[self.state]
         if n == 1:
             behind = "main is ready" if self.main_waits else "1 goroutine is ready"
         else:

@@ -169,6 +169,7 @@ cdef Py_ssize_t inbox_len(gm_m* m) noexcept nogil:
 cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except -1:
     # GIL held since m was examined, so what was found there is still so.
     cdef gm_g* g = m.curg
+    cdef bint starves = 2 * w.wanted > w.looks
     cdef bint computes
     if g == NULL:
         return 0
@@ -183,11 +184,11 @@ cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except 
         # a tenth: others that compute leave it a part of the GIL's time, and of the machine's
         computes = w.cpu_seen - w.from_cpu >= (now - w.from_at) // 10
     # A clock that stands does not tell, on a loaded machine: it may be the others' turn.
-    computes = computes or gm_sleeps_in_kernel(m.tid) == 0
+    computes = computes or (not starves and gm_sleeps_in_kernel(m.tid) == 0)
     stack = stack_of(g, sys._current_frames())
     stack.reverse()
     blockwatch.told += 1
     tell(BlockReport(
-        handle, m.id, "computing" if computes else "blocked", (now - w.since) * 1e-9, waiting,
+        handle, m.id, "computing" if computes else "starved" if starves else "blocked", (now - w.since) * 1e-9, waiting,
         (now - waiting_since(w)) * 1e-9, main_waits, gil_wait * 1e-9, stack))
     return 0

@@ -21,6 +21,7 @@ cdef extern from "rt/platform/gil.h" nogil:
     int64_t gm_gil_interval() nogil
     void gm_gil_init()
     int gm_gil_sample(void*)
+    int gm_waits_for_gil(int64_t)
     bint gm_has_gil "PyGILState_Check"()
 
 cdef extern from "pycompat.h":

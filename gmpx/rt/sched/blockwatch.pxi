@@ -96,6 +96,7 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
     # sched.lock held. Whether m has to be looked at again.
     cdef gm_watch* w = &m.watch
     cdef uint64_t tick
+    cdef int gil
     if not schedules(m) or gm_load_u32_relaxed(&m.sleeps):      # BW2
         w.p = NULL
         return False
@@ -112,8 +113,11 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
         watch_from(w, now, w.cpu)
     w.cpu_now = gm_cpu_time(m.cpu_clock)
     w.looks += 1
-    if gm_gil_sample(m.ts) == GM_GIL_HELD:
+    gil = gm_gil_sample(m.ts)
+    if gil == GM_GIL_HELD:
         w.held += 1
+    elif gil != GM_GIL_FREE and gm_waits_for_gil(m.tid) == 1:
+        w.wanted += 1
     if w.inbox_at == 0 and not inbox_empty(&m.inbox):
         if w.local_at == 0:
             watch_from(w, now, w.cpu_now)
@@ -128,7 +132,7 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
 cdef inline void watch_from(gm_watch* w, int64_t now, int64_t cpu) noexcept nogil:
     w.from_at = now
     w.from_cpu = cpu
-    w.looks = w.held = 0
+    w.looks = w.held = w.wanted = 0
 
 
 cdef inline int64_t waiting_since(gm_watch* w) noexcept nogil:
