@@ -7,6 +7,7 @@ directory of their own.
 
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
@@ -166,8 +167,7 @@ class Server:
 
     def __init__(self, name, command, prepare=None, user=None):
         self.name, self.command, self.process = name, command, None
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.host, self.port = s.getsockname()
+        self.host, self.port = "127.0.0.1", self.free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"gmpx-{name}-"))
         self.options = {}
         if user is not None and os.getuid() == 0:
@@ -181,6 +181,17 @@ class Server:
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def free_port():
+        """One that the system gives nobody who asks for any, as a client does while the server is down."""
+        while True:
+            port = random.SystemRandom().randrange(20_000, 32_768)
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            return port
 
     def run(self, *command):
         subprocess.run(command, check=True, cwd=self.directory, stdout=self.log, stderr=self.log, **self.options)
