@@ -7,6 +7,7 @@ directory of their own.
 
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
@@ -166,8 +167,7 @@ class Server:
 
     def __init__(self, name, command, prepare=None, user=None):
         self.name, self.command, self.process = name, command, None
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.host, self.port = s.getsockname()
+        self.host, self.port = "127.0.0.1", self.free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"gmpx-{name}-"))
         self.options = {}
         if user is not None and os.getuid() == 0:
@@ -181,6 +181,17 @@ class Server:
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def free_port():
+        """One that the system gives nobody who asks for any, as a client does while the server is down."""
+        while True:
+            port = random.SystemRandom().randrange(20_000, 32_768)
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            return port
 
     def run(self, *command):
         subprocess.run(command, check=True, cwd=self.directory, stdout=self.log, stderr=self.log, **self.options)
@@ -245,20 +256,56 @@ class Postgres(Server):
             os.truncate(self.directory / "log", 0)
 
 
+def mariadb(path, port, directory):
+    """Without the tables of users and rights, which take long to make."""
+    options = {"datadir": directory / "data", "socket": "socket", "pid-file": directory / "pid", "port": port,
+               "bind-address": "127.0.0.1", "innodb-buffer-pool-size": "16M", "innodb-flush-log-at-trx-commit": 2}
+    settings = [f"--{name}={value}" for name, value in options.items()]
+    return [path, "--no-defaults", "--skip-grant-tables", "--skip-networking=0", "--skip-name-resolve", *settings]
+
+
+# With no bound on its queues (0) Mosquitto 2.0 refuses what it has no room in flight for, and ends the connection.
+MOSQUITTO = """
+listener {port} 127.0.0.1
+allow_anonymous true
+user root
+persistence true
+persistence_location {directory}/
+max_queued_messages 1000000
+"""
+
+
+def prepare_mosquitto(server):
+    (server.directory / "conf").write_text(MOSQUITTO.format(port=server.port, directory=server.directory))
+
+
+PROGRAMS = {"mariadb": "mariadbd", "redis": "redis-server", "memcached": "memcached", "mqtt": "mosquitto",
+            "nats": "nats-server"}
+COMMANDS = {
+    "mariadb": mariadb,
+    "redis": lambda path, port, _: [path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+                                    "no"],
+    "memcached": lambda path, port, _: [path, "-p", str(port), "-l", "127.0.0.1", "-u", "nobody", "-U", "0"],
+    "mqtt": lambda path, _, directory: [path, "-c", str(directory / "conf")],
+    "nats": lambda path, port, directory: [path, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory)],
+}
+MORE = {
+    "mariadb": {"prepare": lambda server: server.run("mkdir", "-p", "data/test"), "user": "mysql"},
+    "mqtt": {"prepare": prepare_mosquitto},
+}
+OWN = {"postgres", *PROGRAMS}
+
+
 def private(name):
     """A new server of that name, or a skip."""
     if name == "postgres":
         return Postgres()
-    program = {"redis": "redis-server", "memcached": "memcached"}.get(name)
-    path = shutil.which(program or name)
+    path = shutil.which(PROGRAMS[name], path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
     if path is None:
-        pytest.skip(f"no {program or name} is installed")
-    commands = {
-        "redis": lambda port, _: [path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        "memcached": lambda port, _: [path, "-p", str(port), "-l", "127.0.0.1", "-u", "nobody", "-U", "0"],
-    }
-    server = Server(name, commands[name])
-    server.url = urlsplit(f"{name}://{server.host}:{server.port}")
+        pytest.skip(f"no {PROGRAMS[name]} is installed")
+    server = Server(name, lambda port, directory: COMMANDS[name](path, port, directory), **MORE.get(name, {}))
+    known = urlsplit(URLS[name])
+    server.url = known._replace(netloc=known.netloc.replace(str(known.port), str(server.port)))
     return server
 
 
@@ -299,7 +346,7 @@ def url(server):
         found = urlsplit(os.environ.get(variable, URLS[name]))
         if listens(found.hostname, found.port):
             return found
-        if variable not in os.environ and name in ("postgres", "redis", "memcached"):
+        if variable not in os.environ and name in OWN:
             return server(name).url
         pytest.skip(f"no {name} listens at {found.hostname}:{found.port} ({variable})")
 

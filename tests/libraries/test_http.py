@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 
@@ -66,7 +65,7 @@ def nginx(nginxes, new_server):
             pytest.skip("no nginx is installed")
         if shutil.which("openssl") is None:
             pytest.skip("no openssl is installed")
-        ports = [free_port() for _ in range(2)]
+        ports = [new_server.free_port() for _ in range(2)]
 
         def make_ready(server):
             server.directory.chmod(0o755)  # its workers are nobody's
@@ -78,11 +77,6 @@ def nginx(nginxes, new_server):
     if nginxes[0].process is None:
         nginxes[0].start()
     return nginxes[0]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 @pytest.fixture

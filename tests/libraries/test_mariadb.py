@@ -1,7 +1,9 @@
 """PyMySQL; and mysqlclient, whose C code waits by itself, by gmpx.blocking."""
 
+import itertools
 import queue
 import uuid
+from collections import Counter
 from contextlib import closing
 
 import pytest
@@ -126,6 +128,45 @@ def test_the_server_ends_a_connection_in_a_statement(connect, parked):
 def test_connecting_has_a_time_out(silent):
     with pytest.raises(pymysql.OperationalError, match="timed out"):
         pymysql.connect(host=silent[0], port=silent[1], connect_timeout=1, read_timeout=0.1)
+
+
+def test_the_server_is_restarted(server, goes_on):
+    """Five connections that all share, new ones for those lost; what was committed is there afterwards, once."""
+    found, pool, numbers, committed = server("mariadb"), queue.Queue(), itertools.count(), []
+
+    def connect():
+        return pymysql.connect(host=found.host, port=found.port, user="root", database="test", ssl_disabled=True)
+
+    def attempt(i):
+        connection = pool.get()
+        try:
+            if not connection.open:
+                connection = connect()
+            n = next(numbers)
+            ask(connection, "INSERT INTO kept VALUES (%s)", n)
+            answer = ask(connection, "SELECT %s + SLEEP(0.002)", i)
+            connection.commit()
+            committed.append(n)
+            return answer
+        except pymysql.Error:
+            if connection.open:
+                connection.close()
+            raise
+        finally:
+            pool.put(connection)
+
+    with closing(connect()) as connection:
+        ask(connection, "CREATE OR REPLACE TABLE kept (n int) ENGINE=InnoDB")
+    for _ in range(5):
+        pool.put(connect())
+    goes_on(found, attempt, pymysql.Error)
+    with closing(connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT n FROM kept")
+        kept = Counter(n for (n,) in cursor)
+    assert set(committed) <= set(kept) and max(kept.values()) == 1
+    assert pool.qsize() == 5
+    while pool.qsize():
+        pool.get().close()
 
 
 def test_mysqlclient_on_spare_threads(url, crowd):

@@ -1,7 +1,9 @@
 """paho-mqtt: its loop in a goroutine, or in the thread that it starts."""
 
+import itertools
 import threading
 import uuid
+from collections import Counter
 
 import pytest
 
@@ -66,3 +68,39 @@ def test_a_loop_waits_as_a_goroutine_and_is_cancelled(client, parked):
     looping.cancel()
     with pytest.raises(gmpx.Cancelled):
         looping.result(20)
+
+
+def test_the_server_is_restarted(server, goes_on, topic, until, patience):
+    """Both ends have a session: what was acknowledged arrives, with QoS 2 once."""
+    found, numbers, acknowledged, got, subscribed = server("mqtt"), itertools.count(), [], [], []
+
+    def connect():
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex, clean_session=False)
+        client.reconnect_delay_set(0.02, 0.02)
+        client.on_message = lambda *args: got.append(args[2].payload)
+        client.on_subscribe = lambda *args: subscribed.append(True)
+        client.connect(found.host, found.port)
+        return client, gmpx.go(client.loop_forever)
+
+    def attempt(i):
+        n = next(numbers)
+        body = b"%d %d %d" % (n, i, 1 + n % 2)
+        message = publisher.publish(topic, body, qos=1 + n % 2)
+        message.wait_for_publish(0.5)
+        if not message.is_published():
+            raise TimeoutError
+        acknowledged.append(body)
+        return int(body.split()[1])
+
+    ends = (publisher, _), (subscriber, _) = connect(), connect()
+    try:
+        subscriber.subscribe(topic, qos=2)
+        until(lambda: subscribed)
+        goes_on(found, attempt, (RuntimeError, TimeoutError))
+        until(lambda: set(acknowledged) <= set(got), patience)
+    finally:
+        for client, looping in ends:
+            client.disconnect()
+            looping.result(patience)
+    for body, times in Counter(got).items():
+        assert times == 1 or body.endswith(b" 1"), body

@@ -1,7 +1,10 @@
 """pika: blocking connections, each of one goroutine at a time."""
 
+import itertools
 import queue
+import sys
 import uuid
+from collections import Counter
 
 import pytest
 
@@ -118,6 +121,72 @@ def test_cancelled_and_timed_out(connect, channel, name, parked):
         for _ in channel.consume(name):
             pass
     channel.cancel()
+
+
+# RabbitMQ itself takes nine seconds of CPU time to start: what is restarted is on the way to it.
+FORWARDER = """
+import asyncio, sys
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+async def taken(reader, writer):
+    there = await asyncio.open_connection(sys.argv[2], sys.argv[3])
+    await asyncio.gather(pump(reader, there[1]), pump(there[0], writer), return_exceptions=True)
+
+async def main():
+    async with await asyncio.start_server(taken, "127.0.0.1", sys.argv[1]) as server:
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def forwarder(url, new_server):
+    found = url("rabbitmq")
+    server = new_server("forwarder", lambda port, _: [sys.executable, "-c", FORWARDER, str(port), found.hostname,
+                                                      str(found.port)])
+    server.url = found._replace(netloc=found.netloc.rpartition("@")[0] + f"@{server.host}:{server.port}")
+    yield server
+    server.close()
+
+
+def test_connections_are_lost(forwarder, channel, name, goes_on):
+    """All at once, and none is to be had for a while; what was confirmed is in the queue afterwards, once."""
+    numbers, confirmed, channels = itertools.count(), [], {}
+
+    def connected():
+        channel = pika.BlockingConnection(parameters(forwarder.url)).channel()
+        channel.confirm_delivery()
+        return channel, channel.queue_declare("", exclusive=True).method.queue
+
+    def attempt(i):
+        try:
+            if i not in channels:
+                channels[i] = connected()
+            channel, own = channels[i]
+            n = next(numbers)
+            channel.basic_publish("", name, b"%d" % n, mandatory=True)
+            confirmed.append(n)
+            channel.basic_publish("", own, b"%d" % i, mandatory=True)
+            return int(channel.basic_get(own, auto_ack=True)[2])
+        except pika.exceptions.AMQPError:
+            channels.pop(i, None)
+            raise
+
+    goes_on(forwarder, attempt, pika.exceptions.AMQPError)
+    for mine, _ in channels.values():
+        mine.connection.close()
+    got = Counter()
+    while (found := channel.basic_get(name, auto_ack=True))[0] is not None:
+        got[int(found[2])] += 1
+    assert set(confirmed) <= set(got) and max(got.values()) == 1
 
 
 def test_the_librarys_own_time_out(silent):
