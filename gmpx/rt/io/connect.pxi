@@ -129,7 +129,7 @@ cdef int sock_connected(gm_m* m, PyObject* self, PyObject* address) except -1:
     cdef bint ours = s.timeout < 0 and gm_set_nonblock(fd) > 0      # SK1
     try:
         while True:
-            e = connect_begin(s, pd, address)
+            e = on_twin(s, pd, plain["connect_ex"], [<object>address], {})
             if e != EAGAIN:
                 break
             # a Unix listener's queue is full, and no event will tell
@@ -166,16 +166,6 @@ cdef int nap_until(gm_m* m, int64_t deadline) except -1:
     if r != WAKE_TIMEOUT:
         return park_raise(m, r, "connect")
     return 0
-
-
-cdef int connect_begin(gm_sock* s, gm_pd* pd, PyObject* address) except -1:
-    cdef object twin = twin_of(s)
-    attempt(s, pd)
-    try:
-        return (<object>plain["connect_ex"])(twin, <object>address)
-    finally:
-        attempt_over(pd)
-        twin_done(twin)
 
 
 cdef PyObject* sock_connect(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:

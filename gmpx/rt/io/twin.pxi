@@ -20,6 +20,20 @@ cdef void twin_done(object twin) noexcept:
         twin_spare = twin
 
 
+cdef object on_twin(gm_sock* s, gm_pd* pd, object method, list given, dict named):
+    # One attempt, which gives up the GIL (NP8).
+    cdef object twin
+    attempt(s, pd)
+    try:
+        twin = twin_of(s)
+        try:
+            return method(twin, *given, **named)
+        finally:
+            twin_done(twin)
+    finally:
+        attempt_over(pd)
+
+
 cdef PyObject* call_plain(str name, PyObject* self, PyObject** args, Py_ssize_t nargs,
                           PyObject* kwnames) except NULL:
     return call_method(<PyObject*>plain[name], self, args, nargs, kwnames)
@@ -49,7 +63,6 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
                        for i in range(tuple_size(kwnames) if kwnames != NULL else 0)}
     cdef object method = plain[name]
     cdef int flags = 0
-    cdef object result
     # With a time-out of 0, too: another thread may make the open file blocking meanwhile.
     io_turn(m, s)
     for i in range(min(nargs, flags_at) if name == "sendmsg" else 1 if name == "recvmsg_into" else 0):
@@ -69,16 +82,11 @@ cdef PyObject* sock_other(gm_m* m, str name, uint32_t mode, int flags_at, PyObje
     fd = s.fd
     pd = sock_pd(s)
     while True:
-        twin = twin_of(s)
-        attempt(s, pd)
         try:
-            return own(method(twin, *given, **named))
+            return own(on_twin(s, pd, method, given, named))
         except BlockingIOError:
             if gives_up(s, flags):
                 raise
-        finally:
-            attempt_over(pd)
-            twin_done(twin)
         net_again(pd, mode)
         sock_wait(m, s, fd, pd, mode, &deadline)
 
