@@ -40,8 +40,8 @@ class BlockReport(NamedTuple):
     """The id of its M; 0 is the main thread."""
     state: str
     """``"blocked"``: it has hardly run, and waits in the kernel. ``"computing"``: it runs, or would if the machine let
-    it. ``"starved"``: it waits for the GIL, which others keep. Outside of Linux, where the kernel is not asked, what has
-    hardly run is ``"blocked"``, whatever it waits for.
+    it. ``"starved"``: it waits for the GIL, which others keep. What has hardly run is ``"blocked"`` wherever the kernel does
+    not tell: outside of Linux; for the GIL also with musl, and where /proc/self/task may not be read.
     ``"deadlocked"``: it is about to wait for a lock of ``threading`` that ``holder`` has, a goroutine of the
     same thread, for ever."""
     seconds: float

@@ -1,5 +1,6 @@
 """socket.sendfile: os.sendfile on a descriptor that does not block, for as long as that lasts."""
 
+import errno
 import os
 import socket
 from typing import Any
@@ -29,6 +30,8 @@ def sendfile(self: socket.socket, file: Any, offset: int = 0, count: int | None 
         os.set_blocking(sink, False)
     try:
         while count is None or sent < count:
+            if self.fileno() != sink:  # closed meanwhile: the number may be another's
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             if count is not None:
                 most = min(count - sent, 2**30)
             try:

@@ -3,7 +3,7 @@
  * Models    stop_m, recheck_runqs, wake_p, start_m, give_p, wake_m, mput, midle_remove, m_awake,
  *           m_sleep_begin, m_sleep_cancel, m_sleep (rt/sched/sleep.pxi); policy_spawned,
  *           policy_queued, policy_spins, policy_found (rt/sched/policy.pxi); new_m, m_start, pid_get,
- *           pid_put, put_back, p_drain, release_p, await_p, hand_over_p (rt/sched/machine.pxi);
+ *           pid_put, put_back, p_drain, release_p, await_p, hand_over_p, change_p (rt/sched/machine.pxi);
  *           schedule, find_runnable, find_work, look_around, spin_end (rt/sched/proc.pxi);
  *           note_clear, note_wakeup, note_cancel, note_sleep (rt/platform/note.pxi); runq_put_slow
  *           (rt/sched/runq.pxi), newproc_publish, newproc_foreign, goready.
@@ -288,17 +288,39 @@ inline await_p()                /* W5 */
 
 inline hand_to(x) { atomic { pwaiting[x] = false; holders[p]--; nextp[x] = p; p = NONE } wake_m(x) }
 
+inline change_p()               /* under the lock: a regular P, with what lies on the spare */
+{
+    pid_get(q);
+    do
+    :: atomic { got = false; take(ring[p]) };
+        if
+        :: got -> ring[q]++                                     /* until then it is on neither */
+        :: else -> break
+        fi
+    od;
+    release_p();
+    acquire_p(q);
+    q = NONE
+}
+
 inline hand_over_p()            /* the 61st tick */
 {
     lock();
     if
-    :: p >= SPARE -> release_p()
+    :: p >= SPARE && npidle > 0 -> change_p()
+    :: p >= SPARE && npidle == 0 -> release_p()
     :: p < SPARE && WAITS(0) -> hand_to(0)
     :: p < SPARE && !WAITS(0) && WAITS(1) -> hand_to(1)
     :: p < SPARE && !WAITS(0) && !WAITS(1) && WAITS(2) -> hand_to(2)
     :: else
     fi;
     unlock();
+#ifndef BUG_MOVED_SILENTLY
+    if
+    :: p != NONE && ring[p] > 0 -> wake_p()                     /* p_changed */
+    :: else
+    fi;
+#endif
     if
     :: glob > 0 -> wake_p()
     :: else

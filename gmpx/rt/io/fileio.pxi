@@ -115,7 +115,8 @@ cdef int buffer_gate(PyObject* self) except -1:
 cdef void closes(int64_t fd) noexcept:
     # Before a close(2): who waits for it hears, and what is known of it is forgotten (ST3).
     cdef gm_pd* pd = pd_find(<int>fd) if 0 <= fd < <int64_t>PD_CHUNK * PD_CHUNKS else NULL
-    if pd != NULL and (gm_load_u32_relaxed(&pd.flags) != 0 or not pd_idle(pd)):
+    if pd != NULL and (gm_load_u32_relaxed(&pd.flags) != 0 or not pd_idle(pd)
+                           or gm_load_u32_relaxed(&pd.attempts) != 0):
         net_renew(<int>fd, NET_CLOSED)
 
 

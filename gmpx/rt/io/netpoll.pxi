@@ -34,8 +34,10 @@
 #       have seen it awake just before): he breaks it again.
 #   NP8  A socket's number is not given back to the system under an attempt, which would go on with the next file
 #       that has it: where the GIL is given up, or there is none, an attempt is counted in pd.attempts, and a close
-#       meanwhile leaves the close(2) to its end (Go's fdMutex). Attempts do not wait. Without a GIL: the attempt
-#       counts itself, then reads the socket's descriptor; the close takes that away, then reads the count.
+#       meanwhile leaves the close(2) to its end (Go's fdMutex), which tells once more who waits. Attempts do not wait.
+#       Without a GIL: the attempt counts itself, then reads the socket's descriptor; the close takes that away, then
+#       reads the count. Not counted: bind, calls with a time-out of 0 on their way to the original, os.read and its kind,
+#       to which a number is a number.
 
 cdef extern from "errno.h" nogil:
     int errno
@@ -205,6 +207,8 @@ cdef void net_renew(int fd, int outcome) noexcept nogil:
     pd_lock(pd)
     pd.seq += 1
     gm_store_u32_seqcst(&pd.flags, 0)
+    if gm_unlikely(gm_load_u32_relaxed(&pd.attempts) != 0):
+        gm_fetch_and_u32_seqcst(&pd.attempts, ~<uint32_t>PD_CLOSES)     # what was to be closed is gone
     pd.m = NULL
     pd_take(pd, PD_MODES, outcome, &due)
     pd_unlock(pd)
@@ -219,6 +223,8 @@ cdef inline void net_fresh(int fd) noexcept nogil:
 cdef inline void attempt_begin(gm_pd* pd) noexcept nogil:
     # NP8. The caller has seen that the number is its socket's, or looks once more now.
     gm_fetch_add_u32_seqcst(&pd.attempts, 1)
+    if GM_FREE_THREADED:
+        gm_fence_seqcst()
 
 
 cdef bint attempt_end(gm_pd* pd) noexcept nogil:

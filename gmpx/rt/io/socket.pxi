@@ -179,11 +179,24 @@ cdef int attempt(gm_sock* s, gm_pd* pd) except -1:
 
 
 cdef void attempt_over(gm_pd* pd) noexcept:
-    cdef PyThreadState* ts
     if gm_unlikely(attempt_end(pd)):
-        ts = PyEval_SaveThread()        # it may linger
-        c_close(pd.fd)
+        net_renew(pd.fd, NET_CLOSED)    # who has looked since the first time has found it open, and waits again
+        close_now(pd.fd)
+
+
+cdef int close_now(int fd) noexcept:
+    # 0, or an errno. With the GIL kept, unless it may take its time.
+    cdef PyThreadState* ts
+    cdef int r, e
+    if gm_lingers(fd):
+        ts = PyEval_SaveThread()
+        r = c_close(fd)
+        e = errno
         PyEval_RestoreThread(ts)
+    else:
+        r = c_close(fd)
+        e = errno
+    return e if r < 0 and e != ECONNRESET else 0
 
 
 cdef inline gm_pd* sock_pd(gm_sock* s) except NULL:

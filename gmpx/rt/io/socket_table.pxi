@@ -12,20 +12,22 @@ cdef PyObject* sock_init(PyObject* self, PyObject** args, Py_ssize_t nargs,
 
 
 cdef PyObject* sock_real_close(PyObject* self, PyObject** args, Py_ssize_t nargs) except NULL:
-    # _real_close. With the GIL kept, unless close(2) may take its time.
+    # _real_close
     cdef gm_sock* s = <gm_sock*>self
     cdef int fd = s.fd
+    cdef int e
     if fd < 0:
         return own(None)
     net_renew(fd, NET_CLOSED)
     s.fd = -1
     if gm_unlikely(attempt_leave(fd)):
         return own(None)
-    if nargs > 0 or gm_lingers(fd):
+    if nargs > 0:                           # another class's close
         s.fd = fd
         return call_plain("_real_close", self, args, nargs, NULL)
-    if c_close(fd) < 0 and errno != ECONNRESET:
-        raise_errno(errno)
+    e = close_now(fd)
+    if e != 0:
+        raise_errno(e)
     return own(None)
 
 

@@ -199,7 +199,8 @@ cdef void ssl_end(gm_ssl_op* op, bint waits) noexcept:
     # The attempt is over. waits: it was a write that goes on.
     cdef gm_ssl_op** at = &ssl_ops
     cdef object event = None
-    attempt_over(op.pd)
+    if not op.waits:                        # else no attempt of its own runs (TL6)
+        attempt_over(op.pd)
     gm_mu_lock(&ssl_mu)
     op.waits = waits
     if op.done != NULL:

@@ -187,7 +187,7 @@ cdef extern from *:
 
 cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
     # Every 61st tick: what must not wait for the local queues to run dry.
-    cdef gm_p* p = m.p
+    cdef gm_p* p
     cdef gm_g* g = NULL
     if m.yield_waiting and m.yield_takes == m.yield_takes_seen:
         gq_put(&m.ready, gq_get(&m.yielded))
@@ -204,7 +204,7 @@ cdef gm_g* schedule_fair "gm_schedule_fair"(gm_m* m) noexcept:
         hand_over_p(m)
         if m.p == NULL:
             return NULL
-        p = m.p
+    p = m.p                             # a signal handler may have called gomaxprocs
     if gm_load_i64_relaxed(&sched.overflow) > 0:
         gm_lock_acquire(&sched.lock)
         # by turns; the tick is 61 times something here
