@@ -48,6 +48,19 @@ def test_dump_says_who_waits_for_what_and_where(child):
     assert "spawned by goroutine 1\n" in out and "dump.py" not in out
 
 
+def test_waits_of_minutes_and_hours(child):
+    c = child(SETUP + """
+    gmpx.gomaxprocs(1)                              # so that it is parked when gosched returns
+    g = gmpx.go(gmpx.Chan().recv)
+    gmpx.gosched()
+    for more in (600, 6600, 40 * 86400):            # 2**32 nanoseconds are four seconds
+        gmpx._core._waited(g, more)
+        print(dumped())
+    """).end(0)
+    found = [line.split(", ")[1].split("]")[0] for line in c.out.splitlines() if "[chan receive" in line]
+    assert found == ["10 min", "2.0 h", "962.0 h"], c.out
+
+
 def test_the_locks_of_a_patched_program_and_who_has_them(child):
     child(SETUP + """
     import queue

@@ -75,7 +75,7 @@ def _snapshot():
             if pk.m.locked_g != NULL:
                 locked = pk.m.locked_g.goid
             if gm_load_u32_acquire(&g.g.status) == G_WAITING:
-                waited = <uint32_t>(<uint32_t>now - pk.since) * (1 << SINCE_SHIFT) * 1e-9
+                waited = <uint32_t>(<uint32_t>now - pk.since) * (1e-9 * (1 << SINCE_SHIFT))
         found.append((obj, g.status, g.wait_reason, waited, mid, locked, stack_of(&g.g, running),
                       awaited_by(pk) if pk != NULL else None,
                       lock_text(locks.get(<uintptr_t>pk.sudog.queue)) if pk != NULL else ""))

@@ -238,6 +238,14 @@ def _n_callbacks(Goroutine g not None):
     return len(<list><object>ext.callbacks) if ext != NULL and ext.callbacks != NULL else 0
 
 
+def _waited(Goroutine g not None, double seconds):
+    """_waited(g, seconds)
+    g, which is parked, has waited for so much longer."""
+    if gm_load_u32_acquire(&g.g.status) != G_WAITING:
+        raise ValueError("it is not parked")
+    g.g.park.since -= <uint32_t>(seconds * 1e9 / (1 << SINCE_SHIFT))
+
+
 cdef extern from *:
     """
     #if defined(__clang__)
