@@ -315,12 +315,10 @@ inline hand_over_p()            /* the 61st tick */
     :: else
     fi;
     unlock();
-#ifndef BUG_MOVED_SILENTLY
     if
     :: p != NONE && ring[p] > 0 -> wake_p()                     /* p_changed */
     :: else
     fi;
-#endif
     if
     :: glob > 0 -> wake_p()
     :: else

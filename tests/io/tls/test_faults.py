@@ -1,8 +1,10 @@
 """What goes wrong on a TLS connection: a clear error, and nothing left (conftest.py looks)."""
 
+import errno
 import gc
 import os
 import resource
+import select
 import socket
 import ssl
 import struct
@@ -283,6 +285,72 @@ def test_a_close_inside_of_an_attempt():
     assert late.fileno() <= max(s.fileno() for s in kept)
     for s in [*kept, late]:
         s.close()
+
+
+@pytest.fixture
+def held():
+    """A client, its peer, and two events: the client's next read of a record has begun; it is to go on."""
+    context = client_context()
+    armed, inside, goes_on = [], gmpx.Event(), gmpx.Event()
+
+    def message(sock, direction, *what):
+        if armed and direction == "read":
+            armed.clear()
+            inside.set()
+            assert goes_on.wait(PATIENCE)
+
+    context._msg_callback = message
+    c, s = both(*tcp(), client=context)
+    with c, s:
+        g = parked(go(c.recv, 1))  # the tickets that follow a handshake have been read
+        s.send(b"x")
+        assert g.result(PATIENCE) == b"x"
+        armed.append(True)
+        yield c, s, inside, goes_on
+
+
+@pytest.mark.parametrize("end", ["close", "cancel"])
+def test_a_write_that_waits_ends_during_a_read(held, end):
+    """That takes nothing away from the read's attempt, which keeps the number."""
+    c, s, inside, goes_on = held
+    number = c.fileno()
+    reads = parked(go(c.recv, 10))
+    writes = parked(go(c.sendall, bytes(30_000_000)))
+    s.send(b"hello")
+    assert inside.wait(PATIENCE)
+    if end == "cancel":
+        writes.cancel()
+        with pytest.raises(Cancelled):
+            writes.result(PATIENCE)
+    c.close()
+    if end == "close":
+        with pytest.raises(OSError, match="closed"):
+            writes.result(PATIENCE)
+    others = [socket.socket() for _ in range(5)]
+    assert number not in [other.fileno() for other in others]
+    goes_on.set()
+    reads.join(PATIENCE)
+    late = socket.socket()
+    assert late.fileno() <= max(other.fileno() for other in others)
+    for other in [*others, late]:
+        other.close()
+
+
+def test_who_selects_what_is_closed_during_an_attempt(held):
+    """It is told a second time, when the number is given back: at the first it found that open."""
+    c, s, inside, goes_on = held
+    number = c.fileno()
+    reads = parked(go(c.recv, 10))
+    s.send(b"hello")
+    assert inside.wait(PATIENCE)
+    selects = parked(go(select.select, [], [], [number]))
+    c.close()
+    parked(selects)
+    goes_on.set()
+    reads.join(PATIENCE)
+    with pytest.raises(OSError) as caught:
+        selects.result(PATIENCE)
+    assert caught.value.errno == errno.EBADF
 
 
 def test_a_call_inside_of_an_attempt():
