@@ -473,7 +473,12 @@ inline look_at_glob()
 #endif
 
 #ifdef PLACE
-#define SOME 7                  /* left to one that is awake and looks */
+#define SOME 7                  /* left to those that are awake */
+#ifdef BUG_SENT_LEAVES_TOO
+#define SENT_STAYS true
+#else
+#define SENT_STAYS (!spinning[me])
+#endif
 #define SUITS(x) (FEWER(HOSTS(x), HOSTS(me)) && (more || HOSTS(x) > 0))
 #define AWAKE(x) (me != x && seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me) && (more || HOSTS(x) > 0))
 bool seeks[NM];
@@ -498,6 +503,14 @@ inline leaves_to()
             :: else
             fi
         fi
+        fi;
+        if                      /* placed_enough says no only where another M has a P */
+        :: other == NONE && SENT_STAYS && REGS - npidle > 1 ->
+            if
+            :: other = SOME
+            :: true
+            fi
+        :: else
         fi;
         more = false;
         if

@@ -27,6 +27,7 @@ cdef extern from *:
     enum { GM_GIL_FREE = 0, GM_GIL_HELD = 1, GM_GIL_OTHER = 2, GM_GIL_WANTED = 3 };
     static int gm_gil_sample(void *ts) { (void)ts; return GM_GIL_FREE; }
     static int gm_gil_is_free(void) { return 1; }
+    static int gm_gil_sees(void) { return 0; }
     static int gm_waits_for_gil(int64_t tid) { (void)tid; return 0; }
     static long long gm_gil_interval(void) { return 5000000; }
     """
@@ -37,6 +38,7 @@ cdef extern from *:
     int gm_gil_sample(void*) nogil
     int gm_waits_for_gil(int64_t) nogil
     bint gm_gil_is_free() nogil
+    bint gm_gil_sees() nogil
     int64_t gm_gil_interval() nogil
 
 cdef extern from "pythread.h" nogil:

@@ -67,6 +67,12 @@ cdef inline bint placed_more(int64_t now) noexcept nogil:
     return policy_hot_more() or now < gm_load_i64_relaxed(&sysmon.waiting_until)
 
 
+cdef inline bint placed_enough() noexcept nogil:
+    # Whether those that are awake have a CPU each, or what is placed waits. (Measured, 2 CPUs, 8 Ps, `imap` of 500 us hashes:
+    # main, which took one of them, kept the results waiting: 1.71 times one P's speed, 1.86 so.)
+    return policy_hot_more(0) or gm_nanotime() < gm_load_i64_relaxed(&sysmon.waiting_until)
+
+
 cdef inline uint32_t most_hosts() noexcept nogil:
     # How many worker Ms are to host what is placed.
     cdef uint32_t n = gm_load_u32_relaxed(&sched.nprocs)
@@ -76,7 +82,8 @@ cdef inline uint32_t most_hosts() noexcept nogil:
 
 cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     # Whether m leaves what is queued to an M that hosts fewer Gs. other: one that sleeps, or m itself if
-    # it is one that is yet to be made; else it is awake and looks for work, as m does. sched.lock held.
+    # it is one that is yet to be made; else it is awake and looks for work, as m does. Or to nobody: while more
+    # are awake than there are CPUs (but if m was sent; W1). sched.lock held.
     cdef uint32_t mine = gm_load_u32_relaxed(&m.hosts)
     cdef uint32_t least = mine
     cdef uint32_t hosting = 0
@@ -110,7 +117,7 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
             <= gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked)):
         other[0] = m
     m.made_none = False
-    return awake or other[0] != NULL
+    return awake or other[0] != NULL or not (m.spinning or placed_enough())
 
 
 cdef inline bint leaves_placed(gm_m* m) noexcept nogil:

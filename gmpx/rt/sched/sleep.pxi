@@ -16,7 +16,8 @@
 #       they do not get to it sysmon sees the queue's age (W4). A sleeper may leave what it sees to another M
 #       (leave_to): that one gets a P in the same section; or a thread is made for it; or, when none can be,
 #       an M on midle gets the P, and who could have none made takes the work (made_none). From a spare P in
-#       a hot time it leaves it to nobody (policy_leaves), unless sysmon has sent it, which sends one later.
+#       a hot time, or where more are awake than there are CPUs, it leaves it to nobody (policy_leaves, leaves_to), unless
+#       it was sent; those that are awake come to it, or sysmon sends one later.
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then wake_m (RMW). Sleeper: m_sleep_begin
 #       (RMW), then looks at the inbox, then sleeps.
 #   W3  A timer. Its own M sees to it when it sleeps: only it adds to its heap, and the deadline of its
