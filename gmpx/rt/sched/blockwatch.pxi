@@ -96,8 +96,6 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
     # sched.lock held. Whether m has to be looked at again.
     cdef gm_watch* w = &m.watch
     cdef uint64_t tick
-    cdef int64_t cpu
-    cdef bint moved
     cdef int gil
     if not schedules(m) or gm_load_u32_relaxed(&m.sleeps):      # BW2
         w.p = NULL
@@ -113,15 +111,13 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
         w.since = now
         w.cpu = gm_cpu_time(m.cpu_clock)
         watch_from(w, now, w.cpu)
-    cpu = gm_cpu_time(m.cpu_clock)
-    moved = cpu < 0 or cpu != w.cpu_now
-    w.cpu_now = cpu
+    w.cpu_now = gm_cpu_time(m.cpu_clock)
     w.looks += 1
     gil = gm_gil_sample(m.ts)
     if gil == GM_GIL_HELD:
         w.held += 1
-    elif (gil == GM_GIL_WANTED or gil == GM_GIL_OTHER and not gm_gil_sees()) and moved and gm_waits_for_gil(m.tid) == 1:
-        w.wanted += 1                                   # (who waits for it looks around at each switch interval)
+    elif (gil == GM_GIL_WANTED or gil == GM_GIL_OTHER and not gm_gil_sees()) and gm_waits_for_gil(m.tid) == 1:
+        w.wanted += 1
     if w.inbox_at == 0 and not inbox_empty(&m.inbox):
         if w.local_at == 0:
             watch_from(w, now, w.cpu_now)
