@@ -13,7 +13,6 @@ import time
 import pytest
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-gil = pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="about builds with a GIL")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, CPU clocks")
 
 SETUP = """
@@ -445,30 +444,6 @@ def test_who_computes_and_is_not_let_run(child):
         hashlib.pbkdf2_hmac("sha256", b"x", b"y", 300000)
     other.wait()
     show(reports[0], gmpx.current(), "computing", 1)
-    """).end(0)
-
-
-@linux
-@gil
-def test_who_waits_for_the_gil(child):
-    # Each thread keeps it for a switch interval, and thirty are before it.
-    child(SETUP + """
-    def keeps():
-        while not told.is_set():
-            pass
-    threads = [threading.Thread(target=keeps) for _ in range(30)]
-    c = gmpx.Chan()
-    waits_for(c)
-    for t in threads:
-        t.start()
-    c.send(1)
-    while not reports:
-        time.sleep(0)
-    for t in threads:
-        t.join()
-    r = reports[0]
-    assert r.goroutine is gmpx.current() and r.state == "starved" and r.waiting == 1, r
-    assert "waiting for the GIL" in str(r) and "processes" in str(r)
     """).end(0)
 
 
