@@ -362,9 +362,10 @@ cdef struct gm_watch:           # an M's, for the block detector: sysmon, report
     int64_t from_at             # since when it is looked at what the goroutine does: at since, or when
     int64_t from_cpu            # somebody was first found waiting; CPU time then
     int64_t tell_at             # not to be reported again before
-    uint32_t looks              # sysmon's since from_at; how often it had the GIL then, or waited for it
-    uint32_t held
-    uint32_t wanted
+    uint32_t looks              # sysmon's since from_at
+    uint32_t held               # so often it had the GIL then
+    uint32_t wanted             # or waited for it
+    uint32_t away               # or stood in another call
     bint seen                   # the reporter has looked at this tick
     uint64_t calm               # blockwatch.round in which nobody else was bound to it
 

@@ -97,27 +97,36 @@ GM_INLINE int64_t gm_cpu_clock(void) { return 0; }
 GM_INLINE int64_t gm_cpu_time(int64_t clock) { (void)clock; return -1; }
 #endif
 
-/* Whether a thread sleeps in the kernel: 1, 0 if it runs or could, -1 if that is not known. A clock that
- * stands does not tell: on a loaded machine it is the others' turn. Costs some 5 us. */
 #if defined(__linux__)
 #  include <fcntl.h>
 #  include <stdio.h>
 #  include <string.h>
 #  include <sys/syscall.h>
 #  include <unistd.h>
-GM_INLINE int64_t gm_tid(void) { return (int64_t)syscall(SYS_gettid); }
-static int gm_sleeps_in_kernel(int64_t tid) {
-    char path[48], text[128];
-    const char *end;
+/* The beginning of /proc/self/task/TID/FILE, a string; 0: it cannot be had. */
+static int gm_task_read(int64_t tid, const char *file, char *text, size_t size) {
+    char path[64];
     ssize_t n;
     int fd;
-    snprintf(path, sizeof(path), "/proc/self/task/%lld/stat", (long long)tid);
+    snprintf(path, sizeof(path), "/proc/self/task/%lld/%s", (long long)tid, file);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    n = read(fd, text, sizeof(text) - 1);
+    if (fd < 0) return 0;
+    n = read(fd, text, size - 1);
     close(fd);
-    if (n <= 0) return -1;
+    if (n <= 0) return 0;
     text[n] = 0;
+    return 1;
+}
+#endif
+
+/* Whether a thread sleeps in the kernel: 1, 0 if it runs or could, -1 if that is not known. A clock that
+ * stands does not tell: on a loaded machine it is the others' turn. Costs some 5 us. */
+#if defined(__linux__)
+GM_INLINE int64_t gm_tid(void) { return (int64_t)syscall(SYS_gettid); }
+static int gm_sleeps_in_kernel(int64_t tid) {
+    char text[128];
+    const char *end;
+    if (!gm_task_read(tid, "stat", text, sizeof(text))) return -1;
     end = strrchr(text, ')');                   /* after the name, which may hold anything */
     if (end == NULL || end[1] != ' ' || end[2] == 0) return -1;
     return end[2] != 'R';

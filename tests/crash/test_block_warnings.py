@@ -13,6 +13,7 @@ import time
 import pytest
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+gil = pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="about builds with a GIL")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, CPU clocks")
 
 SETUP = """
@@ -444,6 +445,59 @@ def test_who_computes_and_is_not_let_run(child):
         hashlib.pbkdf2_hmac("sha256", b"x", b"y", 300000)
     other.wait()
     show(reports[0], gmpx.current(), "computing", 1)
+    """).end(0)
+
+
+@linux
+@gil
+@pytest.mark.parametrize("busy", [0, 4])
+def test_who_waits_for_the_gil(child, busy):
+    # Each thread keeps it for a switch interval, and thirty are before it; also where threads wait for their turn.
+    child(SETUP + f"""
+    import subprocess
+    spins = "import os\\nppid = os.getppid()\\nwhile os.getppid() == ppid: pass"
+    others = [subprocess.Popen([sys.executable, "-c", spins]) for _ in range({busy})]
+    def keeps():
+        while not told.is_set():
+            pass
+    threads = [threading.Thread(target=keeps) for _ in range(30)]
+    c = gmpx.Chan()
+    waits_for(c)
+    for t in threads:
+        t.start()
+    gmpx.gosched()                          # start() has waited in calls; from here on it is another turn
+    c.send(1)
+    while not reports:
+        time.sleep(0)
+    for t in threads:
+        t.join()
+    for other in others:
+        other.kill(); other.wait()
+    r = reports[0]
+    assert r.goroutine is gmpx.current() and r.state == "starved" and r.waiting == 1, r
+    assert "waiting for the GIL" in str(r) and "processes" in str(r)
+    """).end(0)
+
+
+@linux
+def test_a_call_that_ends_among_threads_that_compute(child):
+    # It waits for the GIL in the end, but stood in the call before.
+    child(SETUP + """
+    def keeps():
+        while not told.is_set():
+            pass
+    threads = [threading.Thread(target=keeps) for _ in range(4)]
+    c = gmpx.Chan()
+    waits_for(c)
+    for t in threads:
+        t.start()
+    gmpx.gosched()                          # start() has waited in calls; from here on it is another turn
+    c.send(1)
+    while not reports:
+        time.sleep(0.5)
+    for t in threads:
+        t.join()
+    show(reports[0], gmpx.current(), "blocked", 1)
     """).end(0)
 
 

@@ -32,6 +32,15 @@ SETUP = """
         t.join(PATIENCE)
         assert not t.is_alive(), "the thread hangs"
         return out[0]
+    stop = []
+    def yielders(n):                            # goroutines that hold workers' Ps, a little at a time, until stop
+        def busy():
+            begun.release()
+            while not stop:
+                time.sleep(0.0002); gmpx.gosched()
+        gs = [gmpx.go(busy) for _ in range(n)]
+        begin(n)
+        return gs
 """
 
 
@@ -186,16 +195,8 @@ def test_main_on_a_spare_p_gets_its_spawns_done(child):
     child(SETUP + """
     for p in (1, 2):
         gmpx.gomaxprocs(p)
-        stop = []
-        def busy():
-            begun.release()
-            while not stop:
-                time.sleep(0.0002); gmpx.gosched()
-        def boss():
-            gs = [gmpx.go(busy) for _ in range(p + 1)]
-            begin(p + 1)
-            return gs
-        gs = in_thread(boss)
+        stop.clear()
+        gs = in_thread(yielders, p + 1)
         for _ in range(3):
             wg = gmpx.WaitGroup()
             for _ in range(1000):
@@ -214,17 +215,8 @@ def test_what_main_has_spawned_on_a_spare_p_stays_its_own(child):
     gmpx.gomaxprocs(1)
     def mains():                                # the id of main's P
         return [p.id for p in _core._processors() if p.m == 0][0]
-    stop = []
-    def busy():
-        begun.release()
-        while not stop:
-            time.sleep(0.0002); gmpx.gosched()
-    def boss():
-        gs = [gmpx.go(busy) for _ in range(2)]
-        begin(2)
-        return gs
     for n in (200, 1000):                       # on the ring; in the spill, too
-        gs = in_thread(boss)
+        gs = in_thread(yielders, 2)
         until = time.monotonic() + PATIENCE
         while mains() == 0:
             assert time.monotonic() < until, "main never came on a spare P"

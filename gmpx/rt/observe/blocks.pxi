@@ -169,8 +169,7 @@ cdef Py_ssize_t inbox_len(gm_m* m) noexcept nogil:
 cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except -1:
     # GIL held since m was examined, so what was found there is still so.
     cdef gm_g* g = m.curg
-    cdef bint starves = 2 * w.wanted > w.looks
-    cdef bint computes
+    cdef bint starves, computes
     if g == NULL:
         return 0
     import sys
@@ -179,6 +178,8 @@ cdef int block_tell(gm_m* m, gm_watch* w, int64_t now, int64_t gil_wait) except 
     waiting = local_len(m) + inbox_len(m)
     main_waits = m.kind == M_MAIN and g != m.g_main and (
         gm_load_u32_relaxed(&m.g_main.status) == G_RUNNABLE)
+    watch_waits(w, gm_waits_for_gil(m.tid))
+    starves = w.wanted > w.away             # a call that has just ended waits for the GIL, too
     computes = 2 * w.held > w.looks
     if w.from_cpu >= 0:
         # a tenth: others that compute leave it a part of the GIL's time, and of the machine's

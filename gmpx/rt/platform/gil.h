@@ -14,11 +14,7 @@
 #include <Python.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#  include <fcntl.h>
-#  include <stdio.h>
-#  include <unistd.h>
-#endif
+#include "pycompat.h"
 
 #if PY_VERSION_HEX < 0x03100000 && !defined(Py_GIL_DISABLED)
 #  define GM_GIL_INTERNAL 1
@@ -109,22 +105,15 @@ static inline long long gm_gil_interval(void) {
 #endif
 }
 
-/* Whether a thread waits for it in the kernel: 1; 0; -1: not known. What a thread waits on is in the first argument of
- * the system call that it is in. Costs some 5 us. */
+/* Whether a thread that sleeps in the kernel waits there for the GIL: 1; 0; -1: not known, or it does not sleep. What it
+ * waits on is the first argument of the system call that it is in. Costs some 10 us. */
 static int gm_waits_for_gil(int64_t tid) {
 #if GM_GIL_INTERNAL && defined(__linux__)
-    char path[48], text[128];
+    char text[128];
     unsigned long long on;
-    ssize_t n;
-    int fd;
-    snprintf(path, sizeof(path), "/proc/self/task/%lld/syscall", (long long)tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (n <= 0) return -1;
-    text[n] = 0;
-    return sscanf(text, "%*d %llx", &on) == 1 && on - (uintptr_t)gm_gil < sizeof(*gm_gil);
+    if (!gm_task_read(tid, "syscall", text, sizeof(text))) return -1;
+    if (sscanf(text, "%*d %llx", &on) != 1) return -1;
+    return on - (uintptr_t)gm_gil < sizeof(*gm_gil);
 #else
     (void)tid;
     return -1;

@@ -116,8 +116,8 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
     gil = gm_gil_sample(m.ts)
     if gil == GM_GIL_HELD:
         w.held += 1
-    elif (gil == GM_GIL_WANTED or gil == GM_GIL_OTHER and not gm_gil_sees()) and gm_waits_for_gil(m.tid) == 1:
-        w.wanted += 1
+    else:
+        watch_waits(w, 0 if gil == GM_GIL_FREE or (gil == GM_GIL_OTHER and gm_gil_sees()) else gm_waits_for_gil(m.tid))
     if w.inbox_at == 0 and not inbox_empty(&m.inbox):
         if w.local_at == 0:
             watch_from(w, now, w.cpu_now)
@@ -132,7 +132,13 @@ cdef bint blockwatch_m(gm_m* m, int64_t now, bint settled, bint late, bint* asks
 cdef inline void watch_from(gm_watch* w, int64_t now, int64_t cpu) noexcept nogil:
     w.from_at = now
     w.from_cpu = cpu
-    w.looks = w.held = w.wanted = 0
+    w.looks = w.held = w.wanted = w.away = 0
+
+
+cdef inline void watch_waits(gm_watch* w, int waits) noexcept nogil:
+    # waits: as gm_waits_for_gil says it, of the thread that stands.
+    w.wanted += waits == 1
+    w.away += waits == 0
 
 
 cdef inline int64_t waiting_since(gm_watch* w) noexcept nogil:
