@@ -444,6 +444,10 @@ cdef struct gm_m:
     int64_t look_again          # owner (M0): how long the next look may wait, threads being there
     int64_t gil_since           # owner: when the scheduler last gave way to who waits for the GIL
     uint32_t next_floor         # owner: see FLOORS
+    uint32_t took               # owner: how many Gs it has just taken; 0: it has run dry since
+    uint32_t took_hosts         # owner: hosts at that time
+    int64_t took_at
+    int64_t rests_until         # owner: see policy_dry
     PyObject* g0                # owner: greenlet that starts workers; owned
     int debt                    # owner: see S4 in rt/sched/proc.pxi
     bint turn_fresh

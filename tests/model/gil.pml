@@ -1,6 +1,6 @@
 /* Who runs what is queued, on a GIL build (W1, W2, W4, W5): the policy, and sysmon that watches.
  *
- * Models    policy_spawned, policy_queued, policy_steals, policy_leaves, policy_found (rt/sched/policy.pxi);
+ * Models    policy_spawned, policy_queued, policy_steals, policy_leaves, policy_rests, policy_found (rt/sched/policy.pxi);
  *           judge, sample, heat, heat_up (rt/sched/watch.pxi); leaves_to, leaves_placed, place
  *           (rt/sched/learn.pxi); sysmon_watch, sysmon_wake, sysmon_main, sysmon_look, glob_stands,
  *           anything_queued (rt/sched/sysmon.pxi); stop_m, leave_to, wake_p, start_m, give_p, hand_p,
@@ -429,8 +429,8 @@ inline steal_from(x)            /* policy_steals */
         fi
 #ifdef HOT
     :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS -> ring[x]--; got = true
-    :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS && AWAKE_PS >= 2 && (
-            verdict[x] == 0 || moved[x])                /* it is one too many */
+    :: !got && x != hold[me] && ring[x] > 0 && hot && hold[me] < REGS && (
+            verdict[x] == 0 || moved[x])                /* it is one too many, or rests */
 #endif
     :: else
     fi
@@ -480,6 +480,7 @@ inline look_at_glob()
 #define SENT_STAYS (!spinning[me])
 #endif
 #define SUITS(x) (FEWER(HOSTS(x), HOSTS(me)) && (more || HOSTS(x) > 0))
+#define WORKS(x) (me != x && started[x] && !seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me))
 #define AWAKE(x) (me != x && seeks[x] && !midle[x] && HOSTS(x) < HOSTS(me) && (more || HOSTS(x) > 0))
 bool seeks[NM];
 
@@ -505,7 +506,7 @@ inline leaves_to()
         fi
         fi;
         if                      /* placed_enough says no only where another M has a P */
-        :: other == NONE && SENT_STAYS && REGS - npidle > 1 ->
+        :: other == NONE && SENT_STAYS && (REGS - npidle > 1 || WORKS(1) || WORKS(2)) ->        /* policy_rests */
             if
             :: other = SOME
             :: true

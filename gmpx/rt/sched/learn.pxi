@@ -82,13 +82,15 @@ cdef inline uint32_t most_hosts() noexcept nogil:
 
 cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     # Whether m leaves what is queued to an M that hosts fewer Gs. other: one that sleeps, or m itself if
-    # it is one that is yet to be made; else it is awake and looks for work, as m does. Or to nobody: while more
-    # are awake than there are CPUs (but if m was sent; W1). sched.lock held.
+    # it is one that is yet to be made; else it is awake and looks for work, as m does, or works while m rests
+    # (policy_dry). Or to nobody: while more are awake than there are CPUs. If m was sent only to one that has a P, or gets
+    # it (W1). sched.lock held.
     cdef uint32_t mine = gm_load_u32_relaxed(&m.hosts)
     cdef uint32_t least = mine
     cdef uint32_t hosting = 0
     cdef uint32_t n
     cdef bint awake = False
+    cdef bint works = False                     # such a one runs goroutines
     cdef bint more
     cdef gm_m* o = allm_first()
     other[0] = NULL
@@ -103,6 +105,8 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     o = allm_first()
     while o != NULL:
         n = gm_load_u32_relaxed(&o.hosts)
+        works = works or (
+            o.kind == M_WORKER and n < mine and not o.blocked and gm_load_u32_relaxed(&o.seeks) == 0)
         if o.kind == M_WORKER and n < mine and (n > 0 or more):
             if o.blocked and n < least:
                 other[0] = o
@@ -117,7 +121,8 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
             <= gm_load_u32_relaxed(&sched.nprocs) + gm_load_u32_relaxed(&sched.nlocked)):
         other[0] = m
     m.made_none = False
-    return awake or other[0] != NULL or not (m.spinning or placed_enough())
+    return awake or other[0] != NULL or (
+        not m.spinning and (not placed_enough() or (works and policy_rests(m))))
 
 
 cdef inline bint leaves_placed(gm_m* m) noexcept nogil:

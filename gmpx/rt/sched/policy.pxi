@@ -18,7 +18,8 @@
 #     go before fresh ones then: a coordinator that waits behind long tasks keeps the others from work.
 #     Not more Ms than there are CPUs, those in system calls not counted: each further one only makes
 #     the others wait for the GIL (measured: 50 us hashes with 8 Ps on 2 CPUs 30 % slower than with 2).
-#     Nobody is woken beyond that, and one too many leaves the others' fresh Gs to them.
+#     Nobody is woken beyond that, and one too many leaves the others' fresh Gs to them. So does one whose latest
+#     catch has parked at once (policy_dry): what starts on a thread stays there.
 #   - Gs of code that is known to stay outside for long are placed (rt/sched/learn.pxi).
 #   - `go` on a thread without a P fills the global queue: it wakes an M while fewer than two Ps
 #     are at work, Ps whose M stands in a system call not counted.
@@ -49,6 +50,8 @@ cdef enum:
     STANDS_BUSY = 1
     STANDS_BLOCKED = 2
     MOST_MS = 10000             # Go's limit on threads
+    AT_ONCE_NS = 20000          # what a G that parks at once takes, at most
+    REST_NS = 1000000           # see policy_dry
     BUSY_ENOUGH = 2             # Ps at work that a foreign thread's spawns are left to
 
 
@@ -112,13 +115,37 @@ cdef inline bint policy_free(gm_p* victim) noexcept nogil:
     return gm_gil_is_free() or gm_load_u32_relaxed(&victim.outside) & 3 == 3
 
 
-cdef inline uint32_t policy_steals(gm_p* victim, bint spare) noexcept nogil:
-    # How many Gs may be taken from victim now. spare: by an M on a spare P.
+cdef inline void policy_took(gm_m* m, uint32_t n) noexcept nogil:
+    # m has got so many fresh Gs of others, or of nobody.
+    if not GM_FREE_THREADED:
+        m.took, m.took_hosts, m.took_at = n, gm_load_u32_relaxed(&m.hosts), gm_nanotime()
+
+
+cdef inline void policy_dry(gm_m* m, uint32_t hosts) noexcept nogil:
+    # m, which hosts so many now, has run dry. If all that it has just taken has parked at once, as workers on
+    # a channel do before the first item, more of the kind would only be bound to it, too, while it idles: it rests,
+    # leaves the others to those that are at work, for a while or until it has run something.
+    cdef int64_t now
+    m.rests_until = 0
+    if gm_unlikely(m.took > 0):
+        if <int32_t>(hosts - m.took_hosts) >= <int32_t>m.took:
+            now = gm_nanotime()
+            if now - m.took_at < m.took * AT_ONCE_NS:
+                m.rests_until = now + REST_NS
+        m.took = 0
+
+
+cdef inline bint policy_rests(gm_m* m) noexcept nogil:
+    return gm_unlikely(m.rests_until != 0) and gm_nanotime() < m.rests_until
+
+
+cdef inline uint32_t policy_steals(gm_p* victim, bint eager) noexcept nogil:
+    # How many Gs may be taken from victim now. eager: by an M that takes in a hot time what it finds.
     cdef uint32_t verdict, grant
     if GM_FREE_THREADED:
         return GM_RUNQ_HALF
     verdict = gm_load_u32_acquire(&victim.verdict)          # pairs with the release in sample
-    if hot() and not spare and policy_free(victim) and policy_hot_more(0):
+    if eager and hot() and policy_free(victim) and policy_hot_more(0):
         return GM_RUNQ_HALF
     if gm_likely(verdict == STANDS_NOT):
         return 0

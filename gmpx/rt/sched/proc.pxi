@@ -247,6 +247,8 @@ cdef gm_g* find_runnable(gm_m* m, gm_worker* w) noexcept:
     m.looked = False
     m.look_again = 0
     m.searches = w != NULL
+    if not GM_FREE_THREADED:
+        policy_dry(m, hosted(m, w))
     while True:
         if hears_signals(m):
             if gm_unlikely(sigint_wanted) and not gm_load_u32_relaxed(&sched.stopping):
@@ -372,7 +374,7 @@ cdef bint hot_spin(gm_m* m) noexcept nogil:
     while hot() and not gm_load_u32_relaxed(&m.stop) and gm_nanotime() < until:
         if not inbox_empty(&m.inbox) or gm_load_i64_relaxed(&sched.runq.size) > 0:
             return True
-        for i in range(gm_load_u32_acquire(&sched.nallp)):
+        for i in range(0 if policy_rests(m) else gm_load_u32_acquire(&sched.nallp)):
             # not policy_steals, which uses up what sysmon has granted
             if fresh_len(allp[i]) > 0 and policy_free(allp[i]):
                 return True
@@ -401,11 +403,12 @@ cdef gm_g* steal_work(gm_m* m) noexcept nogil:
     cdef uint32_t start, i
     cdef int k
     cdef gm_g* g
+    cdef bint eager = not on_spare_p(m) and not policy_rests(m)
     for k in range(SPIN_ROUNDS if GM_FREE_THREADED and m.spinning else 1):
         start = cheap_rand(m)
         counters(m).spins += 1
         for i in range(n):
-            g = steal_from(m, allp[(start + i) % n])
+            g = steal_from(m, allp[(start + i) % n], eager)
             if g != NULL:
                 return g
         if not inbox_empty(&m.inbox):
@@ -415,13 +418,13 @@ cdef gm_g* steal_work(gm_m* m) noexcept nogil:
     return NULL
 
 
-cdef gm_g* steal_from(gm_m* m, gm_p* victim) noexcept nogil:
+cdef gm_g* steal_from(gm_m* m, gm_p* victim, bint eager) noexcept nogil:
     cdef gm_g* g = NULL
     cdef uint32_t most
     cdef uint32_t taken = 0
     if victim == m.p or fresh_len(victim) == 0:
         return NULL
-    most = policy_steals(victim, on_spare_p(m))
+    most = policy_steals(victim, eager)
     if most == 0:
         return NULL
     if runq_len(victim) > 0:
@@ -434,6 +437,7 @@ cdef gm_g* steal_from(gm_m* m, gm_p* victim) noexcept nogil:
     if g != NULL:
         counters(m).steals += 1
         counters(m).stolen += taken
+        policy_took(m, taken)
     return g
 
 

@@ -16,8 +16,8 @@
 #       they do not get to it sysmon sees the queue's age (W4). A sleeper may leave what it sees to another M
 #       (leave_to): that one gets a P in the same section; or a thread is made for it; or, when none can be,
 #       an M on midle gets the P, and who could have none made takes the work (made_none). From a spare P in
-#       a hot time, or where more are awake than there are CPUs, it leaves it to nobody (policy_leaves, leaves_to), unless
-#       it was sent; those that are awake come to it, or sysmon sends one later.
+#       a hot time, where more are awake than there are CPUs, or while it rests, it leaves it to nobody (policy_leaves,
+#       leaves_to), unless it was sent; those that are awake come to it, or sysmon sends one later.
 #   W2  A G for a given M. goready: pushes to the inbox (CAS), then wake_m (RMW). Sleeper: m_sleep_begin
 #       (RMW), then looks at the inbox, then sleeps.
 #   W3  A timer. Its own M sees to it when it sleeps: only it adds to its heap, and the deadline of its
@@ -128,6 +128,7 @@ cdef int stop_m(gm_m* m, gm_g** out) noexcept nogil:
     if m.p != NULL:
         if sched.runq.n > 0 and not leaves and not policy_leaves(m):
             out[0] = glob_runq_get(m.p, glob_share())   # W1
+            policy_took(m, runq_len(m.p) + 1)
             gm_lock_release(&sched.lock)
             m_sleep_cancel(m)
             spin_end(m)
