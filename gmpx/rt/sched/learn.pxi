@@ -105,8 +105,8 @@ cdef bint leaves_to(gm_m* m, gm_m** other) noexcept nogil:
     o = allm_first()
     while o != NULL:
         n = gm_load_u32_relaxed(&o.hosts)
-        works = works or (
-            o.kind == M_WORKER and n < mine and not o.blocked and gm_load_u32_relaxed(&o.seeks) == 0)
+        works = works or (o.kind == M_WORKER and n < mine and o.p != NULL and gm_load_u32_relaxed(&o.seeks) == 0
+                          and gm_load_u32_relaxed(&o.p.verdict) != STANDS_BLOCKED)
         if o.kind == M_WORKER and n < mine and (n > 0 or more):
             if o.blocked and n < least:
                 other[0] = o

@@ -355,13 +355,15 @@ cdef gm_g* look_around(gm_m* m) noexcept nogil:
     if g == NULL:
         g = steal_work(m)
     if g != NULL:
+        policy_took(m, runq_len(m.p) + 1)
         spin_end(m)
     return g
 
 
 cdef bint hot_spin(gm_m* m) noexcept nogil:
     # m, on a regular P, has run dry in a hot time: the next G may come in a moment, sooner than a thread
-    # could be woken for it (measured: 30 us and more). True: there is something to look at.
+    # could be woken for it (measured: 30 us and more). So does one that rests, beyond that. True: there is
+    # something to look at.
     cdef int64_t until
     cdef uint32_t i
     if on_spare_p(m) or leaves_placed(m) or not policy_hot_more(0):
@@ -370,7 +372,7 @@ cdef bint hot_spin(gm_m* m) noexcept nogil:
         if not gm_cas_u32_seqcst(&sched.nmspinning, 0, 1):      # one is enough
             return False
         m.spinning = True
-    until = gm_nanotime() + HOT_SPIN_NS
+    until = max(gm_nanotime(), m.rests_until) + HOT_SPIN_NS
     while hot() and not gm_load_u32_relaxed(&m.stop) and gm_nanotime() < until:
         if not inbox_empty(&m.inbox) or gm_load_i64_relaxed(&sched.runq.size) > 0:
             return True
@@ -437,7 +439,6 @@ cdef gm_g* steal_from(gm_m* m, gm_p* victim, bint eager) noexcept nogil:
     if g != NULL:
         counters(m).steals += 1
         counters(m).stolen += taken
-        policy_took(m, taken)
     return g
 
 
