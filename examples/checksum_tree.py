@@ -29,7 +29,7 @@ from typing import NamedTuple
 import gmpx
 
 BLOCK_BYTES = 1 << 18
-YIELD_BYTES = 1 << 22  # goroutines let others run after so much of one file: some 10 ms
+YIELD_BYTES = 1 << 22  # goroutines let others run after so much of one file: some 5 ms
 IN_FLIGHT = 128  # goroutines alive at once, hence open files
 SITE_DIRECTORIES = ("site-packages", "dist-packages")  # in lib/pythonX.Y, yet not of its library
 

@@ -38,6 +38,18 @@ SETUP = """
         while g.status != "waiting":
             gmpx.gosched()
         return g
+    def behind(n):                          # main's next turn: somebody waits there, and n threads compute until it is told
+        def keeps():
+            while not told.is_set():
+                pass
+        threads = [threading.Thread(target=keeps) for _ in range(n)]
+        c = gmpx.Chan()
+        waits_for(c)
+        for t in threads:
+            t.start()
+        gmpx.gosched()                      # start() has waited in calls; from here on it is another turn
+        c.send(1)
+        return threads
     def lines(r):
         return [code.co_name for code, line in r.stack]
     def show(r, blocker, state, waiting, main=False):
@@ -457,16 +469,7 @@ def test_who_waits_for_the_gil(child, busy):
     import subprocess
     spins = "import os\\nppid = os.getppid()\\nwhile os.getppid() == ppid: pass"
     others = [subprocess.Popen([sys.executable, "-c", spins]) for _ in range({busy})]
-    def keeps():
-        while not told.is_set():
-            pass
-    threads = [threading.Thread(target=keeps) for _ in range(30)]
-    c = gmpx.Chan()
-    waits_for(c)
-    for t in threads:
-        t.start()
-    gmpx.gosched()                          # start() has waited in calls; from here on it is another turn
-    c.send(1)
+    threads = behind(30)
     while not reports:
         time.sleep(0)
     for t in threads:
@@ -483,16 +486,7 @@ def test_who_waits_for_the_gil(child, busy):
 def test_a_call_that_ends_among_threads_that_compute(child):
     # It waits for the GIL in the end, but stood in the call before.
     child(SETUP + """
-    def keeps():
-        while not told.is_set():
-            pass
-    threads = [threading.Thread(target=keeps) for _ in range(4)]
-    c = gmpx.Chan()
-    waits_for(c)
-    for t in threads:
-        t.start()
-    gmpx.gosched()                          # start() has waited in calls; from here on it is another turn
-    c.send(1)
+    threads = behind(4)
     while not reports:
         time.sleep(0.5)
     for t in threads:

@@ -285,7 +285,7 @@ def on_terminal(*arguments, cwd):
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *arguments],
         cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
-        env={**os.environ, "GMPX_BLOCK_WARN_MS": "0"},  # on a loaded machine 10 ms of work take 100
+        env={**os.environ, "GMPX_BLOCK_WARN_MS": "0"},  # on a loaded machine 5 ms of work may take 100
     )  # fmt: skip
     os.close(theirs)
     try:

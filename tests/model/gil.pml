@@ -25,7 +25,8 @@
  *           moves. An M that stands in a G gets the verdict at the second look that finds it
  *           there; one that is merely slow may get it, too. nblocked is anything. A quiet look
  *           is enough to disarm (QUIET_LOOKS is 1). Who has the GIL does not matter here: a thief in a hot time may
- *           take a G, or may not; one that rests the same: how late what is left comes to run is not seen. Timers, sysmon.until and its naps are sysmon.pml's.
+ *           take a G, or may not, and so may one that rests: how late what is left comes to run is not seen.
+ *           Timers, sysmon.until and its naps are sysmon.pml's.
  * Memory    The stores that publish (a ring's tail, the global queue's size with the lock's release)
  *           stay in their thread's buffer, as on x86, until they come out by themselves, by an
  *           atomic of that thread or by the heavy barrier. All else is sequentially consistent.
